@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Character devices: byte pipes between a front end (UART, monitor, qtest) and the outside.
+#pragma once
+
+#include "util/result.h"
+#include "util/unique_fd.h"
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace godwit::system {
+
+class MainLoop;
+
+/// The front end's view of a chardev. One front end at a time.
+///
+/// Threads  main loop, machine lock held; write() from any thread that holds the machine lock.
+class Chardev {
+public:
+    struct FrontEnd {
+        /// How many bytes it can take now; 0 holds the back end off.
+        std::function<std::size_t()> can_receive;
+        std::function<void(std::span<const std::byte>)> receive;
+        enum class Event { Opened, Closed, Break };
+        std::function<void(Event)> event;
+    };
+
+    virtual ~Chardev() = default;
+    const std::string& label() const noexcept { return label_; }
+    /// query-chardev's `filename`: "unix:mon.sock,server=on", "file", "null".
+    virtual std::string filename() const = 0;
+
+    /// Errors   Busy when another front end has it: "Device 'x' is in use".
+    Result<void> attach(FrontEnd front_end);
+    void detach() noexcept;
+    bool attached() const noexcept { return attached_; }
+
+    /// Queues everything; back ends write in order from the main loop when they cannot at once.
+    /// Returns false when nobody is connected (the bytes are dropped).
+    virtual bool write(std::span<const std::byte> data) = 0;
+    bool write(std::string_view text) { return write(std::as_bytes(std::span(text))); }
+    /// Writes what fits now, without queueing: UARTs that honour back pressure. Returns the bytes
+    /// taken.
+    virtual std::size_t write_some(std::span<const std::byte> data) = 0;
+    /// Calls once when write_some() may take bytes again.
+    virtual void on_writable(std::function<void()> ready) { ready(); }
+    /// Bytes still queued; flush() waits for them (at exit), at most `ms`.
+    virtual std::size_t queued() const { return 0; }
+    virtual void flush(unsigned ms) {}
+    virtual bool connected() const noexcept = 0;
+    /// The front end can take bytes again.
+    virtual void accept_input() = 0;
+    /// Descriptors that arrived with the bytes of the last receive(), in order; taking empties the
+    /// list.
+    virtual std::vector<UniqueFd> take_fds() { return {}; }
+    virtual void set_echo(bool) {}
+
+protected:
+    explicit Chardev(std::string label) : label_(std::move(label)) {}
+    FrontEnd front_end_;
+    bool attached_ = false;
+
+private:
+    std::string label_;
+};
+
+/// All chardevs of a Vm: -chardev, -serial, -qmp, -monitor, -qtest, chardev-add.
+///
+/// Errors   name the option: "-chardev socket,id=c0: parameter 'path' is missing".
+class ChardevSet {
+public:
+    explicit ChardevSet(MainLoop& loop);
+    ~ChardevSet();
+    /// `options` as parsed from "-chardev socket,id=c0,path=P,server=on,wait=off"
+    /// (util/option_list.h).
+    Result<Chardev*> add(std::string_view chardev_option);
+    /// The short forms: "stdio", "unix:PATH[,server=on,wait=off]", "tcp:...", "file:PATH", "null",
+    /// "none" (returns nullptr), "pty", "pipe:PATH", "fd:N", "chardev:ID", "mon:stdio".
+    Result<Chardev*> add_short(std::string_view text, std::string label);
+    Result<void> remove(std::string_view label);
+    Chardev* find(std::string_view label) const noexcept;
+    std::vector<Chardev*> list() const;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace godwit::system

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Devices and the buses they plug into.
+#pragma once
+
+#include "system/irq.h"
+#include "system/object.h"
+#include "util/result.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace godwit::migration::stream {
+class StateRegistry;
+}
+
+namespace godwit::system {
+
+class Bus;
+class Vm;
+
+enum class ResetKind {
+    Cold,    ///< power-on, system_reset
+    Wakeup,  ///< from S3: RAM kept
+};
+
+/// A piece of hardware.
+///
+/// Life     created, properties set, realize() once, reset() any number of times, unrealize() once.
+/// A
+///          device whose realize() failed is destroyed; it must have undone what it did.
+/// State    register_state() declares what migrates; it is called after realize() and is undone by
+/// the
+///          Registrations that the base class keeps.
+/// Threads  with the machine lock.
+class Device : public Object {
+public:
+    ~Device() override;
+
+    /// The user's id, or "" for a device without one.
+    const std::string& id() const noexcept { return id_; }
+    bool realized() const noexcept { return realized_; }
+    Bus* parent_bus() const noexcept { return parent_bus_; }
+    Vm& vm() const noexcept { return *vm_; }  ///< valid from realize() on
+
+    /// Prefix of the section's idstr: "0000:00:1f.0", "virtio-mmio@00000000feb00e00", or "" without
+    /// a path.
+    virtual std::string state_path() const;
+
+    IrqInput gpio_in(std::string_view list, unsigned n);
+    IrqOutput& gpio_out(std::string_view list, unsigned n);
+    struct GpioList {
+        std::string name;  ///< "" is the unnamed list
+        std::vector<IrqInput> inputs;
+        std::vector<std::unique_ptr<IrqOutput>> outputs;
+    };
+    const std::vector<std::unique_ptr<GpioList>>& gpio_lists() const noexcept { return gpio_; }
+
+    const std::vector<std::unique_ptr<Bus>>& buses() const noexcept { return buses_; }
+
+protected:
+    Device();
+    virtual Result<void> realize() { return {}; }
+    virtual void reset(ResetKind) {}
+    virtual void unrealize() noexcept {}
+    /// Adds this device's VMState entries: `registry.add(...)`, results handed to keep().
+    virtual Result<void> register_state(migration::stream::StateRegistry&) { return {}; }
+
+    void add_gpio_in(std::string list, unsigned count,
+                     std::function<void(unsigned n, int level)> changed);
+    void add_gpio_out(std::string list, unsigned count);
+    Bus& add_bus(std::unique_ptr<Bus> bus);
+    /// Keeps a registration for as long as the device is realized.
+    void keep(Registration registration);
+
+private:
+    friend class DeviceManager;
+    friend class Bus;
+    std::string id_;
+    Vm* vm_ = nullptr;
+    Bus* parent_bus_ = nullptr;
+    bool realized_ = false;
+    std::vector<std::unique_ptr<GpioList>> gpio_;
+    std::vector<std::unique_ptr<Bus>> buses_;
+    std::vector<Registration> kept_;
+};
+
+/// Where devices plug in. A bus belongs to a device (or to the machine: the system bus).
+class Bus {
+public:
+    Bus(std::string type, std::string name, Device* owner)
+        : type_(std::move(type)), name_(std::move(name)), owner_(owner)
+    {}
+    virtual ~Bus();
+    const std::string& type() const noexcept
+    {
+        return type_;
+    }  ///< "PCI", "ISA", "IDE", "virtio-bus"
+    const std::string& name() const noexcept { return name_; }  ///< "pcie.0", "ide.0"
+    Device* owner() const noexcept { return owner_; }
+    const std::vector<Device*>& devices() const noexcept { return devices_; }
+
+    /// Says no when full, or when the address property is taken.
+    virtual Result<void> check_plug(Device&) { return {}; }
+    /// After the check, before realize(): the device learns its place.
+    virtual Result<void> plug(Device&) { return {}; }
+    virtual void unplug(Device&) noexcept {}
+    virtual bool accepts_hotplug() const { return false; }
+
+private:
+    friend class DeviceManager;
+    std::string type_;
+    std::string name_;
+    Device* owner_;
+    std::vector<Device*> devices_;
+};
+
+/// Makes, plugs, resets and removes the devices of one Vm.
+///
+/// Order    reset in order of realization; unrealize in reverse.
+/// Errors   in QEMU's words: "'x' is not a valid device model name", "Duplicate device ID 'x'",
+/// "Bus 'x' not found",
+///          "Property 'T.p' not found", "Device 'x' not found".
+class DeviceManager {
+public:
+    explicit DeviceManager(Vm& vm);
+    ~DeviceManager();
+
+    /// `-device` / device_add. `properties` holds driver's properties, with `bus` and `addr` among
+    /// them.
+    Result<Device*> add(std::string_view driver, std::string id, const Json& properties,
+                        bool hotplug);
+    /// A board's own device: created by type, set up by `prepare`, realized; goes to
+    /// /machine/unattached.
+    Result<Device*> add_builtin(std::string_view driver, Bus* bus, const Json& properties,
+                                std::string child_name = {});
+    /// The same for one made by hand (a C++ constructor with arguments).
+    Result<Device*> add_builtin(std::unique_ptr<Device> device, Bus* bus,
+                                std::string child_name = {});
+    Result<void> remove(std::string_view id_or_path);
+
+    Device* find(std::string_view id_or_path) const noexcept;
+    std::vector<Device*> devices() const;  ///< realized, in order of realization
+    Bus* find_bus(std::string_view name) const noexcept;
+    Bus& system_bus() noexcept;
+    void reset_all(ResetKind kind);
+
+    /// -global: applies to every object of `driver` (or a descendant) created later.
+    void add_global(std::string driver, std::string property, std::string value);
+    /// Text of globals that matched nothing, for the warning at the end of start-up.
+    std::vector<std::string> unused_globals() const;
+    Result<void> apply_globals(Object& object) const;
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace godwit::system

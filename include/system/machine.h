@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Machine types: what -machine names. The boards themselves are in hw/machine/.
+#pragma once
+
+#include "system/device.h"
+#include "util/result.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace godwit::system {
+
+class RamBlock;
+class Vm;
+
+/// What query-machines says of a type.
+struct MachineInfo {
+    std::string name;   ///< "pc-q35-10.0": also the name in the migration stream
+    std::string alias;  ///< "q35"
+    std::string description;
+    bool is_default = false;
+    unsigned max_cpus = 1;
+    bool hotpluggable_cpus = false;
+    bool numa_mem_supported = false;
+    bool acpi = false;
+    std::string default_cpu_type;  ///< "qemu64-x86_64-cpu"
+    std::string default_ram_id;    ///< "pc.ram"
+    std::uint64_t default_ram_bytes = 0;
+    bool needs_cpu = true;
+};
+
+/// A board. An Object of type "<name>-machine" at /machine.
+///
+/// Order    properties set; init() with RAM, accelerator and vCPU model known; realize of its
+/// devices inside;
+///          done() after all -device options.
+class Machine : public Object {
+public:
+    virtual const MachineInfo& info() const noexcept = 0;
+    /// Builds the board: maps `ram`, makes vCPUs through the accelerator, adds built-in devices.
+    virtual Result<void> init(Vm& vm) = 0;
+    /// Last step of start-up: firmware tables, boot image, dumpdtb.
+    virtual Result<void> done(Vm&) { return {}; }
+    /// Whether S3 and system_wakeup work (query-current-machine).
+    virtual bool wakeup_suspend_support() const noexcept { return false; }
+    virtual void wakeup(Vm&) {}
+    virtual Result<void> powerdown(Vm&) { return Error(Errc::Unsupported, "no power button"); }
+    /// A free-form tree of the board for `-machine dumpdtb=`: see hw/machine/device_tree.h.
+};
+
+}  // namespace godwit::system
