@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "migration/stream/writer.h"
+
+#include <cassert>
+#include <utility>
+
+namespace godwit::migration::stream {
+
+void StreamWriter::put_be(std::uint64_t value, unsigned width)
+{
+    assert(width >= 1 && width <= 8);
+    std::byte bytes[8];
+    for (unsigned i = 0; i < width; ++i)
+        bytes[i] = std::byte(value >> (8 * (width - 1 - i)));
+    buffer_.insert(buffer_.end(), bytes, bytes + width);
+}
+
+void StreamWriter::put_bytes(std::span<const std::byte> bytes)
+{
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+}
+
+void StreamWriter::put_text(std::string_view text)
+{
+    put_bytes(std::as_bytes(std::span(text)));
+}
+
+void StreamWriter::put_str8(std::string_view text)
+{
+    assert(text.size() <= 255);
+    put_u8(static_cast<std::uint8_t>(text.size()));
+    put_text(text);
+}
+
+Result<void> StreamWriter::flush()
+{
+    if (sink_ == nullptr || buffer_.empty())
+        return ok();
+    const iovec all{buffer_.data(), buffer_.size()};
+    GW_TRY(sink_->write_all({&all, 1}));
+    flushed_ += buffer_.size();
+    buffer_.clear();
+    return ok();
+}
+
+Result<void> StreamWriter::flush_if_over(std::size_t bytes)
+{
+    return buffer_.size() >= bytes ? flush() : ok();
+}
+
+Result<void> StreamWriter::write_direct(std::span<const iovec> pieces)
+{
+    if (sink_ == nullptr) {
+        for (const iovec& piece : pieces)
+            put_bytes({static_cast<const std::byte*>(piece.iov_base), piece.iov_len});
+        return ok();
+    }
+    GW_TRY(flush());
+    GW_TRY(sink_->write_all(pieces));
+    for (const iovec& piece : pieces)
+        flushed_ += piece.iov_len;
+    return ok();
+}
+
+std::vector<std::byte> StreamWriter::take()
+{
+    flushed_ += buffer_.size();
+    return std::exchange(buffer_, {});
+}
+
+}  // namespace godwit::migration::stream
