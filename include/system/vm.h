@@ -9,6 +9,7 @@
 #include "system/chardev.h"
 #include "system/clock.h"
 #include "system/device.h"
+#include "system/fd_store.h"
 #include "system/guest_memory.h"
 #include "system/machine.h"
 #include "system/main_loop.h"
@@ -91,6 +92,7 @@ public:
     RunStateMachine& run_state() noexcept;
     DeviceManager& devices() noexcept;
     ChardevSet& chardevs() noexcept;
+    FdStore& fds() noexcept;  ///< descriptor sets; opens "/dev/fdset/N"
     migration::stream::StateRegistry& state_registry() noexcept;
 
     /// Set while starting up.
