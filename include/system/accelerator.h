@@ -70,6 +70,9 @@ public:
 struct AcceleratorNeeds {
     bool pic = true;
     bool pit = true;
+    /// What the guest's CPUID says, as the machine type wants it (microvm: both).
+    bool host_phys_bits = false;
+    bool msi_ext_dest_id = false;
 };
 
 /// -accel. One per Vm, chosen from the preference list.
