@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The cost of a VMM that does nothing: how soon it answers, what it occupies, how fast it talks."""
+import json
+import socket
+import subprocess
+import tempfile
+import time
+
+from benchmark import Benchmark
+from vmm import Vmm
+
+IDLE = ["-nodefaults", "-display", "none", "-S"]
+
+
+def start_to_greeting(binary):
+    """Milliseconds from fork to the QMP greeting on a socket that the program connects to."""
+    with tempfile.TemporaryDirectory(prefix="godwit-bench-") as scratch:
+        path = f"{scratch}/qmp"
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen(1)
+        began = time.perf_counter()
+        process = subprocess.Popen([binary, "-machine", "none", *IDLE, "-qmp", f"unix:{path}"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            peer, _ = listener.accept()
+            greeting = b""
+            while b"\n" not in greeting:
+                greeting += peer.recv(4096)
+            took = time.perf_counter() - began
+            json.loads(greeting)
+        finally:
+            process.kill()
+            process.wait()
+    return took * 1e3
+
+
+def idle_resident(binary):
+    """MiB resident with a 128 MiB guest that was never touched."""
+    with Vmm(binary, ["-machine", "none,memory-backend=ram0", "-object", "memory-backend-ram,id=ram0,size=128M", *IDLE]) as vm:
+        vm.qmp.execute("query-status")
+        return vm.rss_kib() / 1024
+
+
+def qmp_round_trip(binary, count=2000):
+    """Microseconds for one query-status, request to reply."""
+    with Vmm(binary, ["-machine", "none", *IDLE]) as vm:
+        sock = vm.qmp.sock
+        sock.settimeout(20)
+        request = b'{"execute":"query-status"}'
+        for _ in range(100):
+            vm.qmp.execute("query-status")
+        began = time.perf_counter()
+        for _ in range(count):
+            sock.sendall(request)
+            while not sock.recv(4096).endswith(b"\n"):
+                pass
+        return (time.perf_counter() - began) / count * 1e6
+
+
+BENCHMARKS = [
+    Benchmark("start-to-greeting", "ms", start_to_greeting, promise=0.3, rounds=15),
+    Benchmark("idle-resident", "MiB", idle_resident, promise=0.3),
+    Benchmark("qmp-round-trip", "us", qmp_round_trip, promise=1.0),
+]
