@@ -40,8 +40,8 @@ public:
     /// "hw-", "vfio": godwit's module directory (GODWIT_MODULE_DIR overrides), file "hw-vfio.so".
     /// qtest's module_load.
     Result<void> load(std::string_view prefix, std::string_view name);
-    /// Loads the module that provides a device type nobody knows yet, if one is installed (by its
-    /// manifest).
+    /// Loads the module that provides a device type nobody knows yet, if one is installed: "x.so"
+    /// whose manifest "x.types" beside it names the type on a line. False when there is none.
     Result<bool> load_for_type(std::string_view type);
 
 private:

@@ -35,6 +35,8 @@ class EventSink;
 
 namespace godwit::system {
 
+class PluginLoader;
+
 /// What the command line said about the machine; set before Machine::init().
 struct VmConfig {
     std::string name;                                  ///< -name
@@ -92,7 +94,8 @@ public:
     RunStateMachine& run_state() noexcept;
     DeviceManager& devices() noexcept;
     ChardevSet& chardevs() noexcept;
-    FdStore& fds() noexcept;  ///< descriptor sets; opens "/dev/fdset/N"
+    PluginLoader& plugins() noexcept;  ///< outlives everything a plugin may have made
+    FdStore& fds() noexcept;           ///< descriptor sets; opens "/dev/fdset/N"
     migration::stream::StateRegistry& state_registry() noexcept;
 
     /// Set while starting up.
