@@ -45,6 +45,9 @@ public:
     const std::string* find(std::string_view key) const noexcept;
     /// All values of `key`, in order.
     std::vector<std::string> find_all(std::string_view key) const;
+    /// One line for each bare word: "short-form boolean option 'mux' deprecated, please use mux=on
+    /// instead".
+    std::vector<std::string> deprecations() const;
     /// "help" or "?" stood alone somewhere.
     bool wants_help() const noexcept;
 

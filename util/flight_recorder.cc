@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "util/flight_recorder.h"
+
+#include "util/glob.h"
+#include "util/json.h"
+#include "util/thread.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <ctime>
+#include <fmt/core.h>
+#include <limits>
+
+namespace godwit {
+
+// A slot is a seqlock whose data are atomics, so that reading while somebody writes is defined.
+// `turn` is 2 * number + 1 while event `number` is being written and 2 * number + 2 once it is
+// there. Data are stored with release and loaded with acquire: a reader that sees a word of a later
+// event also sees that event's odd turn, or a newer one, when it looks at the turn again.
+struct alignas(64) FlightRecorder::Slot {
+    std::atomic<std::uint64_t> turn{0};
+    std::atomic<const TraceEventInfo*> event{nullptr};
+    std::atomic<std::uint64_t> time_ns{0};
+    std::atomic<std::uint64_t> tid{0};
+    std::array<std::atomic<std::uint64_t>, 2> thread{};
+    std::array<std::atomic<std::uint64_t>, kTraceWords> words{};
+};
+
+struct FlightRecorder::Echo {
+    std::vector<std::string> patterns;
+    Log log;
+
+    bool matches(std::string_view name) const noexcept
+    {
+        bool match = false;
+        for (const std::string_view pattern : patterns) {
+            if (pattern.starts_with('-'))
+                match = match && !glob_match(pattern.substr(1), name);
+            else
+                match = match || glob_match(pattern, name);
+        }
+        return match;
+    }
+};
+
+namespace {
+
+std::uint64_t monotonic_ns() noexcept
+{
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+           static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+std::string read_text(const std::uint64_t* words)
+{
+    std::array<char, kTraceTextWords * 8> text;
+    std::memcpy(text.data(), words, text.size());
+    return {text.data(), ::strnlen(text.data(), kMaxTraceText)};
+}
+
+std::vector<TraceValue> read_values(const TraceEventInfo& event, const std::uint64_t* words)
+{
+    std::vector<TraceValue> values;
+    for (std::size_t i = 0; i < event.field_count; ++i) {
+        switch (event.fields[i].type) {
+        case TraceFieldType::U64:
+            values.emplace_back(*words++);
+            break;
+        case TraceFieldType::I64:
+            values.emplace_back(static_cast<std::int64_t>(*words++));
+            break;
+        case TraceFieldType::F64:
+            values.emplace_back(std::bit_cast<double>(*words++));
+            break;
+        case TraceFieldType::Text:
+            values.emplace_back(read_text(words));
+            words += kTraceTextWords;
+            break;
+        }
+    }
+    return values;
+}
+
+std::string value_text(const TraceValue& value)
+{
+    return std::visit([](const auto& v) { return fmt::format("{}", v); }, value);
+}
+
+}  // namespace
+
+const TraceValue* TraceRecord::find(std::string_view field) const noexcept
+{
+    for (std::size_t i = 0; i < values.size(); ++i)
+        if (event->fields[i].name == field)
+            return &values[i];
+    return nullptr;
+}
+
+std::string TraceRecord::to_string() const
+{
+    std::string text(name());
+    for (std::size_t i = 0; i < values.size(); ++i)
+        text += fmt::format(" {}={}", event->fields[i].name, value_text(values[i]));
+    return text;
+}
+
+FlightRecorder::FlightRecorder(std::size_t capacity)
+    : capacity_(capacity == 0 ? 0 : std::bit_ceil(capacity)),
+      slots_(std::make_unique<Slot[]>(capacity_))
+{}
+
+FlightRecorder::~FlightRecorder() = default;
+
+void FlightRecorder::put_text(std::uint64_t* to, std::string_view text) noexcept
+{
+    std::memset(to, 0, kTraceTextWords * sizeof *to);
+    std::memcpy(to, text.data(), std::min(text.size(), kMaxTraceText));
+}
+
+void FlightRecorder::commit(const TraceEventInfo& event, const std::uint64_t* words,
+                            std::size_t count) noexcept
+{
+    constexpr auto relaxed = std::memory_order_relaxed;
+    constexpr auto release = std::memory_order_release;
+    const std::uint64_t now = monotonic_ns();
+    if (echoing_.load(relaxed)) [[unlikely]]
+        echo_event(event, words, now);
+    const std::uint64_t number = head_.fetch_add(1, relaxed);
+    if (capacity_ == 0)
+        return;
+    Slot& slot = slots_[number & (capacity_ - 1)];
+    std::uint64_t turn = slot.turn.load(relaxed);
+    // Odd: somebody a round behind still writes here. Larger: somebody a round ahead was here.
+    if (turn % 2 != 0 || turn > 2 * number ||
+        !slot.turn.compare_exchange_strong(turn, 2 * number + 1, std::memory_order_acq_rel,
+                                           relaxed)) [[unlikely]] {
+        dropped_.fetch_add(1, relaxed);
+        return;
+    }
+    const ThreadIdentity& thread = this_thread_identity();
+    const auto name = std::bit_cast<std::array<std::uint64_t, 2>>(thread.name);
+    slot.event.store(&event, release);
+    slot.time_ns.store(now, release);
+    slot.tid.store(static_cast<std::uint64_t>(thread.tid), release);
+    slot.thread[0].store(name[0], release);
+    slot.thread[1].store(name[1], release);
+    for (std::size_t i = 0; i < count; ++i)
+        slot.words[i].store(words[i], release);
+    slot.turn.store(2 * number + 2, release);
+}
+
+std::vector<TraceRecord> FlightRecorder::snapshot(std::size_t limit) const
+{
+    constexpr auto acquire = std::memory_order_acquire;
+    const std::uint64_t head = head_.load(acquire);
+    const std::uint64_t count = std::min<std::uint64_t>({head, capacity_, limit});
+    std::vector<TraceRecord> records;
+    records.reserve(count);
+    for (std::uint64_t number = head - count; number < head; ++number) {
+        const Slot& slot = slots_[number & (capacity_ - 1)];
+        if (slot.turn.load(acquire) != 2 * number + 2)
+            continue;  // not there yet, dropped, or overwritten meanwhile
+        const TraceEventInfo* event = slot.event.load(acquire);
+        TraceRecord record{.sequence = number, .time_ns = slot.time_ns.load(acquire)};
+        record.tid = static_cast<std::int32_t>(slot.tid.load(acquire));
+        const std::array<std::uint64_t, 2> name{slot.thread[0].load(acquire),
+                                                slot.thread[1].load(acquire)};
+        std::array<std::uint64_t, kTraceWords> words;
+        for (std::size_t i = 0; i < kTraceWords; ++i)
+            words[i] = slot.words[i].load(acquire);
+        if (slot.turn.load(std::memory_order_relaxed) != 2 * number + 2)
+            continue;
+        record.event = event;
+        record.thread = std::bit_cast<std::array<char, 16>>(name).data();
+        record.values = read_values(*event, words.data());
+        records.push_back(std::move(record));
+    }
+    return records;
+}
+
+std::uint64_t FlightRecorder::recorded() const noexcept
+{
+    return head_.load(std::memory_order_relaxed);
+}
+
+std::uint64_t FlightRecorder::dropped() const noexcept
+{
+    return dropped_.load(std::memory_order_relaxed);
+}
+
+std::string FlightRecorder::dump_text(std::size_t limit) const
+{
+    std::string text;
+    for (const TraceRecord& record : snapshot(limit))
+        text += fmt::format("{}.{:06} {}/{} {}\n", record.time_ns / 1'000'000'000,
+                            record.time_ns % 1'000'000'000 / 1000, record.tid, record.thread,
+                            record.to_string());
+    return text;
+}
+
+Json FlightRecorder::dump_json(std::size_t limit) const
+{
+    Json events = Json::array();
+    for (TraceRecord& record : snapshot(limit)) {
+        Json data = Json::object();
+        for (std::size_t i = 0; i < record.values.size(); ++i)
+            std::visit(
+                [&](auto& value) {
+                    data[std::string(record.event->fields[i].name)] = std::move(value);
+                },
+                record.values[i]);
+        Json entry = Json::object();
+        entry["seq"] = record.sequence;
+        entry["time-ns"] = record.time_ns;
+        entry["tid"] = record.tid;
+        entry["thread"] = std::move(record.thread);
+        entry["name"] = std::string(record.name());
+        entry["data"] = std::move(data);
+        events.push_back(std::move(entry));
+    }
+    Json result = Json::object();
+    result["recorded"] = recorded();
+    result["dropped"] = dropped();
+    result["capacity"] = capacity();
+    result["events"] = std::move(events);
+    return result;
+}
+
+void FlightRecorder::echo(std::vector<std::string> patterns, Log log)
+{
+    const std::lock_guard lock(mutex_);
+    echoing_.store(!patterns.empty(), std::memory_order_relaxed);
+    echo_ = std::make_unique<Echo>(Echo{std::move(patterns), std::move(log)});
+}
+
+void FlightRecorder::echo_event(const TraceEventInfo& event, const std::uint64_t* words,
+                                std::uint64_t time_ns) const noexcept
+{
+    const std::lock_guard lock(mutex_);
+    if (!echo_ || !echo_->matches(event.name))
+        return;
+    TraceRecord record{.time_ns = time_ns};
+    record.event = &event;
+    record.values = read_values(event, words);
+    echo_->log.info(record.to_string());
+}
+
+void FlightRecorder::declare(std::span<const TraceEventInfo* const> events)
+{
+    const std::lock_guard lock(mutex_);
+    for (const TraceEventInfo* event : events)
+        if (std::ranges::find(declared_, event) == declared_.end())
+            declared_.push_back(event);
+}
+
+std::vector<const TraceEventInfo*> FlightRecorder::declared() const
+{
+    const std::lock_guard lock(mutex_);
+    std::vector<const TraceEventInfo*> events = declared_;
+    std::ranges::sort(events, {}, &TraceEventInfo::name);
+    return events;
+}
+
+bool FlightRecorder::echoes(std::string_view name) const
+{
+    const std::lock_guard lock(mutex_);
+    return echo_ && echo_->matches(name);
+}
+
+}  // namespace godwit
