@@ -79,8 +79,9 @@ public:
     std::int64_t expiry_ns() const noexcept;
 
 private:
+    friend class Clocks;
     struct Impl;
-    std::unique_ptr<Impl> impl_;
+    std::shared_ptr<Impl> impl_;  // shared with a callback that is running
 };
 
 }  // namespace godwit::system

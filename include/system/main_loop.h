@@ -7,6 +7,7 @@
 #include "util/result.h"
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -68,6 +69,17 @@ private:
     MachineLock& lock_;
 };
 
+/// Somebody whose timers bound how long the loop may sleep: Clocks.
+///
+/// Threads  loop thread, machine lock held.
+class TimerSource {
+public:
+    virtual ~TimerSource() = default;
+    /// Nanoseconds from now until run_expired() has work; 0 = it has, negative = never.
+    virtual std::int64_t next_wait_ns() = 0;
+    virtual void run_expired() = 0;
+};
+
 enum class FdEvent : unsigned { Read = 1, Write = 4, HangUp = 16 };  // as in poll(2)
 
 /// One GLib main context with its thread, and the machine lock it runs under.
@@ -101,6 +113,11 @@ public:
 
     /// Calls `tick` once after `ms` milliseconds of host time, unless the Registration goes first.
     [[nodiscard]] Registration after_ms(unsigned ms, std::move_only_function<void()> tick);
+
+    /// `source` is asked before each sleep. It outlives the Registration.
+    [[nodiscard]] Registration add_timer_source(TimerSource& source);
+    /// Ends a sleep, so that timer sources are asked again. Any thread.
+    void wake() noexcept;
 
     bool in_loop_thread() const noexcept;
 

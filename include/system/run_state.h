@@ -37,6 +37,9 @@ enum class RunState {
 std::string_view to_string(RunState state) noexcept;
 std::optional<RunState> run_state_from(std::string_view name) noexcept;
 
+/// Whether the table has the row; staying is always legal.
+bool is_legal_move(RunState from, RunState to) noexcept;
+
 /// The guest's vCPUs and clocks follow these calls; who needs to act when they change registers.
 ///
 /// Order    on stop: handlers by descending priority after the vCPUs left the guest; on start:
