@@ -3,7 +3,6 @@
 // Asking a thread that waits for a channel to give up.
 #pragma once
 
-#include "util/event_fd.h"
 #include "util/result.h"
 
 #include <chrono>
@@ -37,8 +36,9 @@ public:
     int poll_fd() const noexcept;
 
 private:
-    explicit Cancel(std::shared_ptr<const EventFd> event) noexcept : event_(std::move(event)) {}
-    std::shared_ptr<const EventFd> event_;
+    struct State;
+    explicit Cancel(std::shared_ptr<const State> state) noexcept : state_(std::move(state)) {}
+    std::shared_ptr<const State> state_;
 };
 
 /// How long somebody is ready to wait.
@@ -47,10 +47,15 @@ private:
 struct Patience {
     Cancel cancel{};
     Deadline deadline{};
+
+    /// The error, if it is over already.
+    Result<void> check() const;
+    /// For poll(): milliseconds until the deadline, rounded up; -1 if there is none.
+    int poll_timeout() const noexcept;
 };
 
-/// Waits until `fd` has one of `events` (poll() bits; errors and hang-ups count too).
-/// A negative `fd` is never ready.
-Result<void> wait_for_fd(int fd, short events, const Patience& patience);
+/// Waits until `fd` has one of `events` (poll() bits; errors and hang-ups count too), or `wake_fd`
+/// is readable. A negative descriptor is never ready.
+Result<void> wait_for_fd(int fd, short events, const Patience& patience, int wake_fd = -1);
 
 }  // namespace godwit::io

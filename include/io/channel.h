@@ -98,6 +98,7 @@ public:
     Result<std::optional<std::size_t>> try_write(std::span<const std::byte> from);
     Result<std::optional<std::size_t>> try_readv(std::span<const iovec> to);
     Result<std::optional<std::size_t>> try_writev(std::span<const iovec> from);
+    Result<std::optional<std::size_t>> try_peek(std::span<std::byte> to);
     Result<std::optional<Received>> try_read_with_fds(std::span<std::byte> to);
     /// The first bytes of `from` with `fds` along; nothing was sent if nothing is returned.
     Result<std::optional<std::size_t>> try_write_with_fds(std::span<const std::byte> from,
@@ -161,12 +162,15 @@ protected:
     // May wait for the disk. 0 from do_preadv() is the end of the file.
     virtual Result<std::size_t> do_preadv(std::span<const iovec> to, std::uint64_t offset);
     virtual Result<std::size_t> do_pwritev(std::span<const iovec> from, std::uint64_t offset);
+    // Whether the peer sends no more than what peek() sees now.
+    virtual bool peer_is_done() const noexcept { return false; }
     // Readable once the direction was shut down on this side, for descriptors that the kernel
     // does not wake; -1: there is none.
     virtual int wake_fd(Direction direction) const noexcept { return -1; }
 
 private:
     Error told(Error error) const;
+    Error ended(std::uint64_t at, std::size_t got, std::size_t wanted) const;
     Result<bool> fill(std::span<const iovec> to);
     Result<void> drain(std::span<const iovec> from);
 

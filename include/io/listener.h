@@ -50,6 +50,10 @@ public:
 
 private:
     Listener() = default;
+    Result<void> listen_inet(const InetAddress& address, int backlog);
+    Result<void> listen_unix(const UnixAddress& address, int backlog);
+    Result<void> listen_vsock(const VsockAddress& address, int backlog);
+    Result<void> adopt_fd(const FdAddress& address, const ListenOptions& options);
     std::vector<UniqueFd> sockets_;
     std::vector<SocketAddress> addresses_;
     std::string unlink_path_;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "io/channel.h"
+#include "util/event_fd.h"
 
 #include <memory>
 #include <string>

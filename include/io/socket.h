@@ -10,6 +10,8 @@
 #include <memory>
 #include <string_view>
 
+struct msghdr;
+
 namespace godwit::io {
 
 /// Finds a descriptor that the operator handed over under a name, and gives it away.
@@ -52,8 +54,13 @@ protected:
     Result<std::optional<Received>> do_read_with_fds(std::span<std::byte> to) override;
     Result<std::optional<std::size_t>> do_write_with_fds(std::span<const std::byte> from,
                                                          std::span<const int> fds) override;
+    bool peer_is_done() const noexcept override;
 
 private:
+    friend class Listener;
+    friend Result<std::unique_ptr<SocketChannel>> connect_socket(const SocketAddress&,
+                                                                 const ConnectOptions&);
+    Result<std::optional<std::size_t>> send(const msghdr& message);
     SocketChannel(UniqueFd fd, int family, std::string name);
     UniqueFd fd_;
     int family_;
