@@ -23,7 +23,7 @@ def own_types(module):
         for part in contained(type_):
             if part.kind != 'array':
                 visit(part)
-            else:
+            elif cxx.used_types(part) not in active:
                 visit(cxx.used_types(part))
         active.pop()
         done.add(type_)
