@@ -7,6 +7,7 @@
 #include "system/object.h"
 #include "util/result.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -49,8 +50,13 @@ public:
     /// Prefix of the section's idstr: "0000:00:1f.0", "virtio-mmio@00000000feb00e00", or "" without
     /// a path.
     virtual std::string state_path() const;
+    /// Refuses what may not change once it is realized, in QEMU's words.
+    Result<void> check_settable(const Property& property) const override;
+    bool hotplugged() const noexcept { return hotplugged_; }
 
+    /// Empty when there is no such input.
     IrqInput gpio_in(std::string_view list, unsigned n);
+    /// The pin must exist: asking for another is our bug and aborts.
     IrqOutput& gpio_out(std::string_view list, unsigned n);
     struct GpioList {
         std::string name;  ///< "" is the unnamed list
@@ -83,6 +89,7 @@ private:
     Vm* vm_ = nullptr;
     Bus* parent_bus_ = nullptr;
     bool realized_ = false;
+    bool hotplugged_ = false;
     std::vector<std::unique_ptr<GpioList>> gpio_;
     std::vector<std::unique_ptr<Bus>> buses_;
     std::vector<Registration> kept_;
@@ -109,6 +116,8 @@ public:
     virtual Result<void> plug(Device&) { return {}; }
     virtual void unplug(Device&) noexcept {}
     virtual bool accepts_hotplug() const { return false; }
+    /// No further device fits: another bus of the type is then looked for.
+    virtual bool full() const { return false; }
 
 private:
     friend class DeviceManager;
@@ -129,23 +138,34 @@ public:
     explicit DeviceManager(Vm& vm);
     ~DeviceManager();
 
+    /// How the values of `properties` are written: JSON types, or command-line words to convert.
+    enum class Words { Typed, Text };
     /// `-device` / device_add. `properties` holds driver's properties, with `bus` and `addr` among
     /// them.
     Result<Device*> add(std::string_view driver, std::string id, const Json& properties,
-                        bool hotplug);
-    /// A board's own device: created by type, set up by `prepare`, realized; goes to
-    /// /machine/unattached.
+                        bool hotplug, Words words = Words::Typed);
+    /// A board's own device: created by type, set up, realized; a child of `parent`, by default
+    /// /machine/unattached, under `child_name`, by default "device[N]".
     Result<Device*> add_builtin(std::string_view driver, Bus* bus, const Json& properties,
-                                std::string child_name = {});
-    /// The same for one made by hand (a C++ constructor with arguments).
+                                std::string child_name = {}, Object* parent = nullptr);
+    /// The same for one made by hand (a C++ constructor with arguments). Its type is "device"
+    /// unless TypeRegistry::adopt() named another.
     Result<Device*> add_builtin(std::unique_ptr<Device> device, Bus* bus,
-                                std::string child_name = {});
+                                std::string child_name = {}, Object* parent = nullptr);
+    /// device_del. DEVICE_DELETED follows for it and for what it owns.
     Result<void> remove(std::string_view id_or_path);
 
     Device* find(std::string_view id_or_path) const noexcept;
     std::vector<Device*> devices() const;  ///< realized, in order of realization
     Bus* find_bus(std::string_view name) const noexcept;
     Bus& system_bus() noexcept;
+    /// All buses, in order of their devices' realization; the system bus first.
+    std::vector<Bus*> buses() const;
+    /// Takes everything down, latest first; the objects stay until the tree goes.
+    void unrealize_all() noexcept;
+    /// Asked before a device is added or removed while the machine runs: a migration says no
+    /// ("device_add not allowed while migrating").
+    void set_hotplug_gate(std::function<Result<void>(std::string_view command)> gate);
     void reset_all(ResetKind kind);
 
     /// -global: applies to every object of `driver` (or a descendant) created later.

@@ -24,6 +24,13 @@ public:
     }
     explicit operator bool() const noexcept { return handler_ && *handler_; }
 
+    /// qtest's irq_intercept_in: from now on every wire that ends here tells `observer` instead.
+    void intercept(Handler observer) const
+    {
+        if (handler_)
+            *handler_ = std::move(observer);
+    }
+
 private:
     friend class IrqOutput;
     std::shared_ptr<Handler> handler_;

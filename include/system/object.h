@@ -28,6 +28,8 @@ struct Property {
     std::function<Result<void>(Object&, const Json&)> set;  ///< empty: read-only
     std::function<Json()> default_value;                    ///< empty: none to show
     bool settable_when_realized = false;
+    /// Words an enum takes, for help.
+    std::vector<std::string> values;
 };
 
 /// A type: what `-device`, `-object`, `-machine`, `-accel` and `qom-list-types` know of it.
@@ -52,7 +54,7 @@ class TypeRegistry {
 public:
     TypeRegistry();
     ~TypeRegistry();
-    /// The Registration removes the type again (a plugin that goes).
+    /// For good: plugins stay loaded.
     Result<void> add(TypeInfo info);
     const TypeInfo* find(std::string_view name) const noexcept;
     bool is_a(std::string_view name, std::string_view ancestor) const noexcept;
@@ -61,7 +63,16 @@ public:
                                       bool with_abstract = true) const;
     /// Own and inherited properties, parents' first.
     std::vector<const Property*> properties(std::string_view type) const;
+    /// Makes one, with every property that has a default set to it.
     Result<std::unique_ptr<Object>> create(std::string_view type) const;
+    /// Says that `object`, made by hand (a constructor with arguments), is of `type`.
+    Result<void> adopt(Object& object, std::string_view type) const;
+    /// Whether -object and object-add may make one.
+    bool user_creatable_object(const TypeInfo& type) const noexcept;
+
+    /// Where absolute paths start for objects that are not in the tree yet (links); set by the Vm.
+    Object* root() const noexcept;
+    void set_root(Object* root) noexcept;
 
 private:
     struct Impl;
@@ -102,16 +113,22 @@ public:
     /// The same from command-line text, converted by the property's type ("on", "16M", "0x10").
     Result<void> set_property_text(std::string_view name, std::string_view text);
     void add_property(Property property);
+    const Property* find_property(std::string_view name) const noexcept;
+
+    /// Why `property` may not be set now; nothing if it may. A realized device says no.
+    virtual Result<void> check_settable(const Property&) const { return {}; }
 
 private:
     friend class TypeRegistry;
+    void set_type(const TypeRegistry& types, const TypeInfo& type) noexcept;
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };
 
-/// Property makers. `Member` is a pointer to a data member of the object's class:
-///     property<&Uart::iobase_>("iobase", 0x3f8, "first port")
-/// Types: bool, the unsigned and signed integers, std::string; enums with to_string/from_string
-/// through enum_property. Definitions in system/property.h.
+/// A name that -device, -object and their kin accept as id.
+/// Errors   "Parameter 'id' expects an identifier", with a hint that says what one is.
+Result<void> check_identifier(std::string_view id, std::string_view parameter = "id");
+
+// Property makers (by pointer to a data member of the object's class) are in system/property.h.
 
 }  // namespace godwit::system

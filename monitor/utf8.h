@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Just enough UTF-8 to check strings that come from a client.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace godwit::monitor {
+
+/// False for surrogates, non-characters and what lies beyond U+10FFFF.
+bool is_unicode(std::uint32_t code) noexcept;
+
+/// Bytes of the valid sequence at the start of `text`; 0 if there is none. As QEMU does, C0 80 is
+/// taken for U+0000.
+std::size_t utf8_sequence(std::string_view text) noexcept;
+
+/// Appends `code`, which is_unicode().
+void append_utf8(std::string& out, std::uint32_t code);
+
+}  // namespace godwit::monitor
