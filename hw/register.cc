@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "hw/register.h"
+
+#include "hw/isa.h"
+#include "hw/register_private.h"
+
+namespace godwit::hw {
+
+Result<void> register_types(system::TypeRegistry& types)
+{
+    GW_TRY(
+        types.add({.name = "isa-device", .parent = "device", .abstract_type = true, .bus = "ISA"}));
+    GW_TRY(types.add({.name = "isabus-bridge",
+                      .parent = "sys-bus-device",
+                      .user_creatable = false,
+                      .description = "ISA bus of a board without PCI",
+                      .create = [] { return std::make_unique<IsaBridge>(); }}));
+    GW_TRY(register_serial(types));
+    GW_TRY(register_fw_cfg(types));
+    GW_TRY(register_i8259(types));
+    GW_TRY(register_ioapic(types));
+    GW_TRY(register_i8254(types));
+    return register_rtc(types);
+}
+
+}  // namespace godwit::hw

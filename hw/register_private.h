@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Each device family adds its types; hw::register_types() calls them all.
+#pragma once
+
+#include "system/object.h"
+#include "util/result.h"
+
+namespace godwit::hw {
+
+Result<void> register_serial(system::TypeRegistry& types);
+Result<void> register_fw_cfg(system::TypeRegistry& types);
+Result<void> register_i8259(system::TypeRegistry& types);
+Result<void> register_ioapic(system::TypeRegistry& types);
+Result<void> register_i8254(system::TypeRegistry& types);
+Result<void> register_rtc(system::TypeRegistry& types);
+
+}  // namespace godwit::hw
