@@ -79,14 +79,26 @@ def header(what, module, includes):
     return out
 
 
-def source(what, module, own, includes):
-    out = File(what, module.file.rsplit('/', 1)[-1])
-    out.add(f'#include "{own}"')
-    out.add()
-    _includes(out, includes)
+class Body:
+    """What one generator contributes to a module's .cc file."""
+
+    def __init__(self, includes=()):
+        self.includes = set(includes)
+        self.parts = []
+
+    def add(self, text=''):
+        self.parts.append(text + '\n')
+
+
+def source(module, bodies):
+    """The .cc file of a module, from what each generator contributes."""
+    out = File('Codecs, commands and events of this module.', module.file.rsplit('/', 1)[-1])
+    _includes(out, set().union(*(body.includes for body in bodies)))
     out.add(f'namespace {NAMESPACE} {{')
     out.add()
-    return out
+    for body in bodies:
+        out.parts += body.parts
+    return finish(out)
 
 
 def _includes(out, includes):
@@ -107,6 +119,6 @@ def finish(out):
     return out.text()
 
 
-__all__ = ['c_name', 'camel_name', 'commands_class', 'comment', 'File', 'finish',
+__all__ = ['Body', 'c_name', 'camel_name', 'commands_class', 'comment', 'File', 'finish',
            'first_paragraph', 'header', 'member_type', 'NAMESPACE', 'parameter_type', 'source',
            'type_name', 'used_types']

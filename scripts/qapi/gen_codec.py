@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""qapi/<module>_codec.h and .cc: between JSON and the types of a module."""
+"""qapi/<module>_codec.h and its part of <module>.cc: between JSON and the types of a module."""
 
 from . import cxx
 from .gen_types import branch_types, foreign_modules, own_types
@@ -7,7 +7,7 @@ from .schema import json_shape
 
 
 def generate(module):
-    """(header, source)"""
+    """(header, body)"""
     types = [t for t in own_types(module) if t.kind != 'enum']
     out = cxx.header('decode() and encode() for the types of this module.', module,
                      {'qapi/codec.h', f'qapi/{module.name}_types.h'})
@@ -20,16 +20,14 @@ def generate(module):
         out.add()
     head = cxx.finish(out)
 
-    includes = {'qapi/codec_templates.h'}
-    includes |= {f'qapi/{m.name}_codec.h' for m in foreign_modules(module, types)}
-    out = cxx.source('decode() and encode() for the types of this module.', module,
-                     f'qapi/{module.name}_codec.h', includes)
+    out = cxx.Body({'qapi/codec_templates.h', f'qapi/{module.name}_codec.h'})
+    out.includes |= {f'qapi/{m.name}_codec.h' for m in foreign_modules(module, types)}
     for type_ in types:
         if type_.kind == 'alternate':
             _alternate(out, type_)
         else:
             _struct(out, type_)
-    return head, cxx.finish(out)
+    return head, out
 
 
 def _struct(out, struct):

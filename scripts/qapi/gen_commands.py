@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""qapi/<module>_commands.h and .cc: one interface per module, and its way into the table."""
+"""qapi/<module>_commands.h and its part of <module>.cc: one interface per module, and its way into the table."""
 
 from . import cxx
 
 
 def generate(module):
-    """(header, source); both None for a module without commands."""
+    """(header, body); both None for a module without commands."""
     commands = module.commands()
     if not commands:
         return None, None
-    return _header(module, commands), _source(module, commands)
+    return _header(module, commands), _body(module, commands)
 
 
 def _modules_of(commands):
@@ -76,11 +76,10 @@ def _header(module, commands):
     return cxx.finish(out)
 
 
-def _source(module, commands):
-    includes = {f'qapi/{m.name}_codec.h' for m in _modules_of(commands)}
-    includes |= {'qapi/codec_templates.h', 'qapi/command_context.h', 'qapi/command_table.h'}
-    out = cxx.source('Unpacks arguments, calls the command, packs the reply.', module,
-                     f'qapi/{module.name}_commands.h', includes)
+def _body(module, commands):
+    out = cxx.Body({'qapi/codec_templates.h', 'qapi/command_context.h', 'qapi/command_table.h',
+                    f'qapi/{module.name}_commands.h'})
+    out.includes |= {f'qapi/{m.name}_codec.h' for m in _modules_of(commands)}
     name = cxx.commands_class(module)
     out.add('namespace {')
     out.add()
@@ -111,7 +110,7 @@ def _source(module, commands):
     out.add('        });')
     out.add('}')
     out.add()
-    return cxx.finish(out)
+    return out
 
 
 def _call(out, class_name, command):

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""qapi/<module>_events.h and .cc: one function an event."""
+"""qapi/<module>_events.h and its part of <module>.cc: one function an event."""
 
 from . import cxx
 
 
 def generate(module):
-    """(header, source); both None for a module without events."""
+    """(header, body); both None for a module without events."""
     events = module.events()
     if not events:
         return None, None
-    return _header(module, events), _source(module, events)
+    return _header(module, events), _body(module, events)
 
 
 def _parameters(event):
@@ -57,10 +57,10 @@ def _header(module, events):
     return cxx.finish(out)
 
 
-def _source(module, events):
-    includes = {f'qapi/{m.name}_codec.h' for m in _modules_of(events)}
-    includes |= {'qapi/codec_templates.h', 'qapi/event_sink.h'}
-    out = cxx.source('The events of this module.', module, f'qapi/{module.name}_events.h', includes)
+def _body(module, events):
+    out = cxx.Body({'qapi/codec_templates.h', 'qapi/event_sink.h',
+                    f'qapi/{module.name}_events.h'})
+    out.includes |= {f'qapi/{m.name}_codec.h' for m in _modules_of(events)}
     for event in events:
         out.add(_signature(event))
         out.add('{')
@@ -75,4 +75,4 @@ def _source(module, events):
             out.add(f'    sink.emit("{event.name}", std::move(event_data));')
         out.add('}')
         out.add()
-    return cxx.finish(out)
+    return out

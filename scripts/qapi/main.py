@@ -5,7 +5,7 @@ import argparse
 import os
 import sys
 
-from . import gen_codec, gen_commands, gen_docs, gen_events, gen_introspect, gen_types
+from . import cxx, gen_codec, gen_commands, gen_docs, gen_events, gen_introspect, gen_types
 from .schema import Schema
 from .source import SchemaError
 
@@ -17,15 +17,15 @@ def outputs(schema):
         if not module.entities:
             continue
         name = module.name
-        head, body = gen_codec.generate(module)
         result[f'{name}_types.h'] = gen_types.generate(module)
-        result[f'{name}_codec.h'] = head
-        result[f'{name}_codec.cc'] = body
-        for kind, generator in (('commands', gen_commands), ('events', gen_events)):
+        bodies = []
+        for kind, generator in (('codec', gen_codec), ('commands', gen_commands),
+                                ('events', gen_events)):
             head, body = generator.generate(module)
             if head is not None:
                 result[f'{name}_{kind}.h'] = head
-                result[f'{name}_{kind}.cc'] = body
+                bodies.append(body)
+        result[f'{name}.cc'] = cxx.source(module, bodies)
     result['introspect.cc'] = gen_introspect.generate(schema)
     return result
 
