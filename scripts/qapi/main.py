@@ -5,7 +5,8 @@ import argparse
 import os
 import sys
 
-from . import cxx, gen_codec, gen_commands, gen_docs, gen_events, gen_introspect, gen_types
+from . import (cxx, examples, gen_codec, gen_commands, gen_docs, gen_events, gen_introspect,
+               gen_types)
 from .schema import Schema
 from .source import SchemaError
 
@@ -54,6 +55,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         schema = Schema(options.schema)
+        examples.check(schema)
         files = outputs(schema)
     except SchemaError as error:
         print(error, file=sys.stderr)

@@ -45,7 +45,9 @@ _KEYS = {
     'event': (set(), {'data', 'features'}),
 }
 
-FEATURES = ('deprecated', 'unstable')
+# Names that include/qapi/ has in the same namespace.
+_OURS = {'Any', 'CommandContext', 'CommandInfo', 'CommandTable', 'EnumInfo', 'Errc', 'Error',
+         'EventSink', 'Json', 'ObjectDecoder', 'Path', 'Result', 'SchemaEnum'}
 
 
 @dataclass(eq=False)
@@ -213,8 +215,11 @@ class Schema:
         if file in self.files:
             return
         self.files.append(file)
-        with open(file, encoding='utf-8') as stream:
-            expressions = parse(file, stream.read())
+        try:
+            with open(file, encoding='utf-8') as stream:
+                expressions = parse(file, stream.read())
+        except OSError as error:
+            raise SchemaError(file, error.strerror) from None
         module = Module(os.path.splitext(os.path.basename(file))[0].replace('-', '_'), file)
         for expression in expressions:
             self._expression(module, expression)
@@ -258,6 +263,8 @@ class Schema:
             first = self.names.get(name)
             at = f', first at {first.place}' if first else ' by a built-in type'
             raise SchemaError(data.place, f"{where}: the name is taken{at}")
+        if name in _OURS:
+            raise SchemaError(data.place, f"{where}: the name is taken by include/qapi/")
         if doc is None:
             raise SchemaError(data.place, f"{where}: documentation is missing")
         parsed = docs.parse(doc)
