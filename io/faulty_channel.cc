@@ -90,6 +90,7 @@ public:
     int fd() const noexcept override { return inner_->fd(); }
     Result<std::uint64_t> seek(std::uint64_t offset) override { return inner_->seek(offset); }
     Result<std::uint64_t> tell() const override { return inner_->tell(); }
+    bool peer_is_done() const noexcept override { return inner_->peer_is_done(); }
     Result<void> prepare()
     {
         EventFd never = GW_TRY(EventFd::create());

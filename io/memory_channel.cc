@@ -193,6 +193,7 @@ public:
     Result<void> close() override { return shutdown(Shutdown::Both); }
     std::string describe() const override { return name_; }
     bool has(Feature feature) const noexcept override { return feature != Feature::Seekable; }
+    bool peer_is_done() const noexcept override { return in_->writer_is_gone(); }
 
 protected:
     Result<std::optional<std::size_t>> do_readv(std::span<const iovec> to) override
@@ -227,7 +228,6 @@ protected:
         const iovec piece = as_iovec(from);
         return out_->write({&piece, 1}, std::move(copies));
     }
-    bool peer_is_done() const noexcept override { return in_->writer_is_gone(); }
 
 private:
     void end(Shutdown how) noexcept

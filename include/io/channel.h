@@ -130,6 +130,10 @@ public:
     /// too, but says nothing. Closing again does nothing.
     virtual Result<void> close() = 0;
 
+    /// The peer has closed or shut down its writing side, or is gone: nothing comes beyond what is
+    /// here already. False where a kind cannot tell. Does not wait.
+    virtual bool peer_is_done() const noexcept { return false; }
+
     // --- Who it is ----------------------------------------------------------------------------
 
     /// "tcp 127.0.0.1:4444", for error messages and logs.
@@ -162,8 +166,6 @@ protected:
     // May wait for the disk. 0 from do_preadv() is the end of the file.
     virtual Result<std::size_t> do_preadv(std::span<const iovec> to, std::uint64_t offset);
     virtual Result<std::size_t> do_pwritev(std::span<const iovec> from, std::uint64_t offset);
-    // Whether the peer sends no more than what peek() sees now.
-    virtual bool peer_is_done() const noexcept { return false; }
     // Readable once the direction was shut down on this side, for descriptors that the kernel
     // does not wake; -1: there is none.
     virtual int wake_fd(Direction direction) const noexcept { return -1; }

@@ -41,6 +41,8 @@ public:
     bool has(Feature feature) const noexcept override;
     int fd() const noexcept override { return fd_.get(); }
 
+    bool peer_is_done() const noexcept override;
+
     /// TCP only: Nagle's delay off. Connections that connect() and Listener make have it off.
     Result<void> set_nodelay(bool on);
     /// The two ends, where they have an address.
@@ -54,7 +56,6 @@ protected:
     Result<std::optional<Received>> do_read_with_fds(std::span<std::byte> to) override;
     Result<std::optional<std::size_t>> do_write_with_fds(std::span<const std::byte> from,
                                                          std::span<const int> fds) override;
-    bool peer_is_done() const noexcept override;
 
 private:
     friend class Listener;
