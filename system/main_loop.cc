@@ -184,6 +184,11 @@ void MainLoop::quit() noexcept
     wake();
 }
 
+bool MainLoop::quitting() const noexcept
+{
+    return impl_->quit.load(std::memory_order_acquire);
+}
+
 void MainLoop::wake() noexcept
 {
     g_main_context_wakeup(impl_->context);

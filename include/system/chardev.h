@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,15 +32,16 @@ public:
         std::function<void(Event)> event;
     };
 
-    virtual ~Chardev() = default;
+    virtual ~Chardev();
     const std::string& label() const noexcept { return label_; }
     /// query-chardev's `filename`: "unix:mon.sock,server=on", "file", "null".
     virtual std::string filename() const = 0;
 
+    /// Opened follows at once, from within, when somebody is connected.
     /// Errors   Busy when another front end has it: "Device 'x' is in use".
     Result<void> attach(FrontEnd front_end);
     void detach() noexcept;
-    bool attached() const noexcept { return attached_; }
+    bool attached() const noexcept { return front_end_ != nullptr; }
 
     /// Queues everything; back ends write in order from the main loop when they cannot at once.
     /// Returns false when nobody is connected (the bytes are dropped).
@@ -60,22 +62,32 @@ public:
     /// list.
     virtual std::vector<UniqueFd> take_fds() { return {}; }
     virtual void set_echo(bool) {}
+    /// ringbuf-read and ringbuf-write: nothing and false from any other back end.
+    virtual std::optional<std::string> ring_read(std::size_t) { return std::nullopt; }
+    virtual bool ring_write(std::span<const std::byte>) { return false; }
 
 protected:
     explicit Chardev(std::string label) : label_(std::move(label)) {}
-    FrontEnd front_end_;
-    bool attached_ = false;
+    /// How many bytes the front end takes now; 0 without one.
+    std::size_t can_receive() const;
+    // These keep the front end alive while it runs, also when it detaches itself.
+    void give(std::span<const std::byte> data);
+    void tell(FrontEnd::Event event);
+    virtual void attached_changed() {}
 
 private:
     std::string label_;
+    std::shared_ptr<FrontEnd> front_end_;
 };
 
 /// All chardevs of a Vm: -chardev, -serial, -qmp, -monitor, -qtest, chardev-add.
 ///
-/// Errors   name the option: "-chardev socket,id=c0: parameter 'path' is missing".
+/// Errors   in QEMU's words, without the option: the caller adds it.
 class ChardevSet {
 public:
-    explicit ChardevSet(MainLoop& loop);
+    /// What a back end has to say to the operator: "char device redirected to ...".
+    using Notice = std::function<void(std::string_view line)>;
+    explicit ChardevSet(MainLoop& loop, Notice notice = {});
     ~ChardevSet();
     /// `options` as parsed from "-chardev socket,id=c0,path=P,server=on,wait=off"
     /// (util/option_list.h).
@@ -83,9 +95,18 @@ public:
     /// The short forms: "stdio", "unix:PATH[,server=on,wait=off]", "tcp:...", "file:PATH", "null",
     /// "none" (returns nullptr), "pty", "pipe:PATH", "fd:N", "chardev:ID", "mon:stdio".
     Result<Chardev*> add_short(std::string_view text, std::string label);
+    /// Errors   "Chardev 'x' not found", "Chardev 'x' is busy".
     Result<void> remove(std::string_view label);
+    /// Of one with several front ends (mux=on, "mon:"), a place that is free.
     Chardev* find(std::string_view label) const noexcept;
+    /// In order of creation.
     std::vector<Chardev*> list() const;
+    /// Makes the human monitor of "mon:..." on its chardev. Errors end the option.
+    void set_monitor_maker(std::function<Result<void>(Chardev&)> maker);
+    /// C-a x on a mux: the operator wants to leave.
+    void set_quit_handler(std::function<void()> quit);
+    /// Waits for queued bytes of all, at most `ms`: before the process ends.
+    void flush(unsigned ms);
 
 private:
     struct Impl;

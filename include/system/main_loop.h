@@ -101,6 +101,8 @@ public:
     /// One turn; may_block = false only serves what is ready. For tests and start-up waits.
     bool run_once(bool may_block);
     void quit() noexcept;
+    /// Somebody called quit() and run() has not returned yet (or has not begun).
+    bool quitting() const noexcept;
 
     /// Runs `work` in the loop thread, with the machine lock, in order of posting.
     void post(std::move_only_function<void()> work);

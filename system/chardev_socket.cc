@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Chardevs on stream sockets, as server (one client at a time) or as client.
+#include "io/listener.h"
+#include "io/socket.h"
+#include "system/chardev_backends.h"
+#include "system/main_loop.h"
+#include "util/thread.h"
+
+#include <poll.h>
+
+namespace godwit::system {
+
+namespace {
+
+using Connection = std::unique_ptr<io::SocketChannel>;
+
+class SocketChardev : public StreamChardev {
+public:
+    SocketChardev(MainLoop& main_loop, std::string label, SocketChardevOptions options,
+                  std::function<void(std::string_view)> notice)
+        : StreamChardev(main_loop, std::move(label)), options_(std::move(options)),
+          notice_(std::move(notice))
+    {
+        set_telnet(options_.telnet);
+    }
+    ~SocketChardev() override { cancel_.request(); }
+
+    Result<void> start();
+    std::string filename() const override;
+
+private:
+    Result<void> listen();
+    void watch_listener();
+    void accept_one();
+    void connect_later();
+    void connect_in_background();
+    void connected_to(Result<Connection> connection);
+    void use(Connection connection);
+    void lost() override;
+
+    SocketChardevOptions options_;
+    std::function<void(std::string_view)> notice_;
+    std::unique_ptr<io::Listener> listener_;
+    std::vector<Registration> listen_watches_;
+    Connection connection_;
+    Registration timer_;
+    bool complained_ = false;
+    io::Cancel cancel_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    NamedThread connector_;  // last: ends before what it reports to
+};
+
+Result<void> SocketChardev::start()
+{
+    cancel_ = GW_TRY(io::Cancel::create());
+    if (options_.server)
+        return listen();
+    if (options_.reconnect_ms > 0) {
+        connect_in_background();
+        return {};
+    }
+    use(GW_TRY(io::connect_socket(options_.address)));
+    return {};
+}
+
+Result<void> SocketChardev::listen()
+{
+    listener_ = GW_TRY(io::Listener::create(options_.address));
+    watch_listener();
+    if (!options_.wait)
+        return {};
+    notice_("info: QEMU waiting for connection on: " + filename());
+    while (!connected()) {
+        loop().run_once(true);
+        if (loop().quitting())
+            return Error(Errc::Cancelled, "interrupted while waiting for a connection");
+    }
+    return {};
+}
+
+void SocketChardev::watch_listener()
+{
+    for (const int fd : listener_->poll_fds())
+        listen_watches_.push_back(loop().watch(fd, POLLIN, [this](unsigned) { accept_one(); }));
+}
+
+void SocketChardev::accept_one()
+{
+    auto connection = listener_->try_accept();
+    if (!connection || !*connection)
+        return;
+    // One client at a time; others wait in the kernel's queue.
+    listen_watches_.clear();
+    use(std::move(*connection));
+}
+
+void SocketChardev::use(Connection connection)
+{
+    connection_ = std::move(connection);
+    complained_ = false;
+    open(connection_->fd(), connection_->fd(), true);
+}
+
+void SocketChardev::lost()
+{
+    close_stream();
+    connection_.reset();
+    if (options_.server)
+        watch_listener();
+    else if (options_.reconnect_ms > 0)
+        connect_later();
+}
+
+void SocketChardev::connect_later()
+{
+    const auto ms = std::min<std::uint64_t>(options_.reconnect_ms, 3'600'000);
+    timer_ = loop().after_ms(static_cast<unsigned>(ms), [this] { connect_in_background(); });
+}
+
+/// A peer that does not answer must not hold up the main loop.
+void SocketChardev::connect_in_background()
+{
+    connector_ = {};
+    connector_ = NamedThread("chr/connect", [this, alive = std::weak_ptr(alive_),
+                                             main_loop = &loop()](const std::stop_token&) {
+        auto result = std::make_shared<Result<Connection>>(
+            io::connect_socket(options_.address, {.patience = {.cancel = cancel_}}));
+        main_loop->post([this, alive, result] {
+            if (alive.lock())
+                connected_to(std::move(*result));
+        });
+    });
+}
+
+void SocketChardev::connected_to(Result<Connection> connection)
+{
+    if (connection)
+        return use(std::move(*connection));
+    if (!std::exchange(complained_, true)) {
+        notice_("Unable to connect character device " + label() + ": " +
+                connection.error().message());
+    }
+    connect_later();
+}
+
+std::string SocketChardev::filename() const
+{
+    io::SocketAddress address = options_.address;
+    if (listener_ && !listener_->addresses().empty())
+        address = listener_->addresses().front();
+    std::string text = io::to_string(address);
+    if (options_.server)
+        text += ",server=on";
+    if (!connected())
+        return "disconnected:" + text;
+    if (!std::holds_alternative<io::InetAddress>(options_.address))
+        return text;
+    if (auto peer = connection_->peer_address())
+        text += " <-> " + io::to_string(*peer).substr(4);
+    return text;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Chardev>> make_socket_chardev(MainLoop& loop, std::string label,
+                                                     SocketChardevOptions options,
+                                                     std::function<void(std::string_view)> notice)
+{
+    auto chardev = std::make_unique<SocketChardev>(loop, std::move(label), std::move(options),
+                                                   std::move(notice));
+    GW_TRY(chardev->start());
+    return chardev;
+}
+
+}  // namespace godwit::system
