@@ -45,6 +45,8 @@ public:
     virtual Result<void> init(Vm& vm) = 0;
     /// Last step of start-up: firmware tables, boot image, dumpdtb.
     virtual Result<void> done(Vm&) { return {}; }
+    /// Everything back to power-on (or to the state after S3): by default the devices, in order.
+    virtual void reset(Vm& vm, ResetKind kind);
     /// Whether S3 and system_wakeup work (query-current-machine).
     virtual bool wakeup_suspend_support() const noexcept { return false; }
     virtual void wakeup(Vm&) {}

@@ -15,12 +15,12 @@ class Vm;
 /// Life     properties set; complete() makes the RamBlock with the object's id; a machine or NUMA
 /// node takes it
 ///          once (Busy afterwards: "memory backend 'x' can't be used multiple times.").
-class MemoryBackend : public Object {
+class MemoryBackend : public UserObject {
 public:
-    virtual Result<void> complete(Vm& vm) = 0;
+    Result<void> complete(Vm& vm) override = 0;
     virtual RamBlock* block() const noexcept = 0;
     virtual std::uint64_t size() const noexcept = 0;
-    virtual bool in_use() const noexcept = 0;
+    bool in_use() const noexcept override = 0;
     virtual void set_in_use(bool yes) noexcept = 0;
 };
 

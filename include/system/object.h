@@ -17,6 +17,7 @@ namespace godwit::system {
 
 class Object;
 class TypeRegistry;
+class Vm;
 
 /// One typed property. `type` is QEMU's name of the type ("bool", "uint32", "size", "str",
 /// "link<...>", an enum's name), shown by qom-list and device-list-properties.
@@ -123,6 +124,17 @@ private:
     void set_type(const TypeRegistry& types, const TypeInfo& type) noexcept;
     struct Impl;
     std::unique_ptr<Impl> impl_;
+};
+
+/// What -object and object-add make.
+///
+/// Life     properties set, complete() once, then part of /objects until object-del.
+class UserObject : public Object {
+public:
+    /// Checks the properties together and does the work. An error destroys the object.
+    virtual Result<void> complete(Vm&) { return {}; }
+    /// Somebody holds it: object-del then refuses.
+    virtual bool in_use() const noexcept { return false; }
 };
 
 /// A name that -device, -object and their kin accept as id.

@@ -108,20 +108,33 @@ public:
     void set_event_sink(qapi::EventSink* sink) noexcept;
     qapi::EventSink& events() noexcept;
 
+    /// Runs its init(); keeps it only when that succeeds.
     Result<void> set_accelerator(std::unique_ptr<Accelerator> accelerator);
+    /// Puts it at /machine, properties set; init_machine() then builds the board.
     Result<void> set_machine(std::unique_ptr<Machine> machine);
+    Result<void> init_machine();
+    /// After the last -device: the machine's done(), then the first reset.
+    Result<void> finish_machine();
 
-    /// -object, object-add: user-creatable types under /objects.
-    Result<Object*> add_object(std::string_view type, std::string id, const Json& properties);
+    /// -object, object-add: user-creatable types under /objects. `words` as for devices.
+    Result<Object*> add_object(std::string_view type, std::string id, const Json& properties,
+                               DeviceManager::Words words = DeviceManager::Words::Typed);
+    /// Errors   "object 'x' not found", "object 'x' is in use, can not be deleted".
     Result<void> remove_object(std::string_view id);
     Object* find_object(std::string_view id) const noexcept;
 
-    /// Requests from devices, monitors and signals; carried out in the main loop, in order, RESET /
-    /// SHUTDOWN / SUSPEND / WAKEUP / POWERDOWN events included.
+    /// Every vCPU out of the guest, or back in. pause_vcpus() drops the machine lock while it
+    /// waits.
+    void pause_vcpus();
+    void resume_vcpus();
+
+    /// Requests from devices, monitors and signals, any thread; carried out in the main loop, in
+    /// order, RESET / SHUTDOWN / SUSPEND / WAKEUP / POWERDOWN events included.
     void request_reset(ShutdownCause cause);
     void request_shutdown(ShutdownCause cause);
     void request_powerdown();
     void request_suspend();  ///< S3: the vCPU that asks executes nothing after this
+    /// Errors   "Unable to wake up: guest is not in suspended state".
     Result<void> request_wakeup();
     /// What happened for what reason when run() returns; the process's exit status.
     int exit_status() const noexcept;
