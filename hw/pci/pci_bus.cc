@@ -11,11 +11,11 @@ namespace {
 
 using namespace migration::stream;
 
-constexpr auto kBus = vmstate<PciBus::IrqState>(
-    "PCIBUS", {.current = 1, .oldest = 1}, field<&PciBus::IrqState::nirq>("nirq").equal(),
-    field<&PciBus::IrqState::count>("irq_count")
-        .counted_by<&PciBus::IrqState::nirq>()
-        .at_most(256));
+constexpr auto kBus = vmstate<PciBus::IrqState>("PCIBUS", {.current = 1, .oldest = 1},
+                                                field<&PciBus::IrqState::nirq>("nirq").equal(),
+                                                field<&PciBus::IrqState::count>("irq_count")
+                                                    .counted_by<&PciBus::IrqState::nirq>()
+                                                    .at_most(256));
 
 Result<std::uint8_t> parse_address(const std::string& text)
 {
@@ -104,7 +104,8 @@ void PciBus::send_msi(system::Vm& vm, const MsiMessage& message)
     system::KernelIrqchip* irqchip =
         vm.accelerator() != nullptr ? vm.accelerator()->irqchip() : nullptr;
     if (irqchip != nullptr)
-        (void)irqchip->send_msi(message.address, message.data);  // a guest's bad address is its own loss
+        (void)irqchip->send_msi(message.address,
+                                message.data);  // a guest's bad address is its own loss
 }
 
 // --- places ------------------------------------------------------------------------------------
@@ -131,8 +132,8 @@ Result<std::uint8_t> PciBus::place(const PciDevice& device) const
     const unsigned slot = devfn >> 3;
     if (const PciDevice* other = slots_[devfn])
         return Error(Errc::Busy,
-                     fmt::format("PCI: slot {} function {} not available for {}, in use by {}", slot,
-                                 devfn & 7, device.type_name(), describe(*other)));
+                     fmt::format("PCI: slot {} function {} not available for {}, in use by {}",
+                                 slot, devfn & 7, device.type_name(), describe(*other)));
     const PciDevice* first = slots_[pci::devfn(slot, 0)];
     if ((devfn & 7) != 0 && first != nullptr && !first->multifunction_)
         return Error(Errc::Busy,

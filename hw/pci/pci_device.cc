@@ -41,7 +41,8 @@ PciDevice::PciDevice()
     cmask_.resize(pci::kConfigSize);
     used_.resize(pci::kConfigSize);
     std::fill_n(used_.begin(), pci::kFirstCapability, std::uint8_t{1});
-    put_le(std::span(wmask_).subspan(pci::kCommand), 0x0547, 2);  // I/O, memory, master, parity, SERR, INTx
+    put_le(std::span(wmask_).subspan(pci::kCommand), 0x0547,
+           2);  // I/O, memory, master, parity, SERR, INTx
     put_le(std::span(w1cmask_).subspan(pci::kStatus), 0xf900, 2);
     wmask_[pci::kCacheLine] = 0xff;
     wmask_[pci::kInterruptLine] = 0xff;
@@ -223,14 +224,15 @@ void PciDevice::map_bar(unsigned index)
                                         : index == kRomIndex  ? system::RegionKind::Rom
                                                               : system::RegionKind::Ram;
         bar.regions.emplace_back(
-            space, system::RegionSpec{.name = fmt::format("{} BAR {}", type_name(), index),
-                                      .start = *bar.at + part.offset,
-                                      .size = part.size,
-                                      .priority = part.priority - 1000,  // never in front of the board
-                                      .kind = kind,
-                                      .block = part.block,
-                                      .block_offset = part.block_offset,
-                                      .io = part.io});
+            space,
+            system::RegionSpec{.name = fmt::format("{} BAR {}", type_name(), index),
+                               .start = *bar.at + part.offset,
+                               .size = part.size,
+                               .priority = part.priority - 1000,  // never in front of the board
+                               .kind = kind,
+                               .block = part.block,
+                               .block_offset = part.block_offset,
+                               .io = part.io});
     }
 }
 
@@ -300,8 +302,7 @@ Result<unsigned> PciDevice::add_ext_capability(std::uint16_t id, std::uint8_t ve
         return Error(Errc::InvalidArgument, "the device has no extended configuration space");
     size = (size + 3) & ~3u;
     unsigned last = 0;  // the list starts at 0x100 and is linked forwards
-    for (unsigned at = pci::kConfigSize; at != 0 && config_u32(at) != 0;
-         at = config_u32(at) >> 20)
+    for (unsigned at = pci::kConfigSize; at != 0 && config_u32(at) != 0; at = config_u32(at) >> 20)
         last = at;
     if (offset == 0) {
         offset = pci::kConfigSize;
@@ -381,8 +382,7 @@ Result<void> PciDevice::dma_write(std::uint64_t to, std::span<const std::byte> f
 Result<void> PciDevice::realize()
 {
     if (bus_ == nullptr)
-        return Error(Errc::InvalidArgument,
-                     fmt::format("{} needs a PCI bus", type_name()));
+        return Error(Errc::InvalidArgument, fmt::format("{} needs a PCI bus", type_name()));
     if (multifunction_)
         pci_.config[pci::kHeaderType] |= pci::kHeaderMultifunction;
     return {};

@@ -25,14 +25,14 @@ Result<void> load_config(StreamReader& in, PciState& s, Version)
 
 // Two layouts, one of which every device has; hence the index in the names.
 constexpr auto kConfig =
-    custom<PciState>("config[0]", "pci config",
-                     [](StreamWriter& out, PciState& s) { save_config(out, s); },
-                     [](StreamReader& in, PciState& s, Version v) { return load_config(in, s, v); })
+    custom<PciState>(
+        "config[0]", "pci config", [](StreamWriter& out, PciState& s) { save_config(out, s); },
+        [](StreamReader& in, PciState& s, Version v) { return load_config(in, s, v); })
         .when([](const PciState& s) { return s.config.size() == pci::kConfigSize; });
 constexpr auto kExpressConfig =
-    custom<PciState>("config[1]", "pci config",
-                     [](StreamWriter& out, PciState& s) { save_config(out, s); },
-                     [](StreamReader& in, PciState& s, Version v) { return load_config(in, s, v); })
+    custom<PciState>(
+        "config[1]", "pci config", [](StreamWriter& out, PciState& s) { save_config(out, s); },
+        [](StreamReader& in, PciState& s, Version v) { return load_config(in, s, v); })
         .when([](const PciState& s) { return s.config.size() == pci::kExpressConfigSize; });
 
 constexpr auto kPci = vmstate<PciState>(
@@ -56,18 +56,18 @@ constexpr auto kPci = vmstate<PciState>(
         }));
 static_assert(kPci.well_formed());
 
-constexpr auto kMsix = vmstate<PciMsixState>(
-    "msix", {.current = 1, .oldest = 1},
-    custom<PciMsixState>(
-        "msix", "msix state",
-        [](StreamWriter& out, PciMsixState& s) {
-            out.put_bytes(std::as_bytes(std::span(s.table)));
-            out.put_bytes(std::as_bytes(std::span(s.pending)));
-        },
-        [](StreamReader& in, PciMsixState& s, Version) -> Result<void> {
-            GW_TRY(in.get_bytes(std::as_writable_bytes(std::span(s.table))));
-            return in.get_bytes(std::as_writable_bytes(std::span(s.pending)));
-        }));
+constexpr auto kMsix =
+    vmstate<PciMsixState>("msix", {.current = 1, .oldest = 1},
+                          custom<PciMsixState>(
+                              "msix", "msix state",
+                              [](StreamWriter& out, PciMsixState& s) {
+                                  out.put_bytes(std::as_bytes(std::span(s.table)));
+                                  out.put_bytes(std::as_bytes(std::span(s.pending)));
+                              },
+                              [](StreamReader& in, PciMsixState& s, Version) -> Result<void> {
+                                  GW_TRY(in.get_bytes(std::as_writable_bytes(std::span(s.table))));
+                                  return in.get_bytes(std::as_writable_bytes(std::span(s.pending)));
+                              }));
 
 }  // namespace
 
@@ -88,11 +88,12 @@ Result<void> PciDevice::check_pci(const PciState& loaded) const
     for (std::size_t n = 0; n < loaded.config.size(); ++n) {
         const auto fixed = static_cast<std::uint8_t>(cmask_[n] & ~wmask_[n] & ~w1cmask_[n]);
         if (((loaded.config[n] ^ pci_.config[n]) & fixed) != 0)
-            return Error(Errc::BadFormat,
-                         fmt::format("Bad config data: i=0x{:x} read: {:x} device: {:x} cmask: {:x} "
-                                     "wmask: {:x} w1cmask:{:x}",
-                                     n, loaded.config[n], pci_.config[n], cmask_[n], wmask_[n],
-                                     w1cmask_[n]));
+            return Error(
+                Errc::BadFormat,
+                fmt::format("Bad config data: i=0x{:x} read: {:x} device: {:x} cmask: {:x} "
+                            "wmask: {:x} w1cmask:{:x}",
+                            n, loaded.config[n], pci_.config[n], cmask_[n], wmask_[n],
+                            w1cmask_[n]));
     }
     return {};
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// PCI devices and the bus they sit on: what a device needs to appear in configuration space, map its
-// BARs, raise interrupts, reach guest memory and migrate. How to write one:
+// PCI devices and the bus they sit on: what a device needs to appear in configuration space, map
+// its BARs, raise interrupts, reach guest memory and migrate. How to write one:
 // docs/developer/writing-a-device.md.
 #pragma once
 
@@ -80,8 +80,8 @@ struct PciIdentity {
 struct PciBarPart {
     std::uint64_t offset = 0;
     std::uint64_t size = 0;
-    system::IoHandler* io = nullptr;      ///< registers, or ...
-    system::RamBlock* block = nullptr;    ///< ... memory (an mmap of the real device, a ROM)
+    system::IoHandler* io = nullptr;    ///< registers, or ...
+    system::RamBlock* block = nullptr;  ///< ... memory (an mmap of the real device, a ROM)
     std::uint64_t block_offset = 0;
     int priority = 0;
     bool enabled = true;
@@ -119,9 +119,9 @@ extern const migration::stream::VMStateOf<PciMsixState>& kPciMsixState;
 
 /// A bus of type "PCI". Devices find it as parent_bus().
 ///
-/// Shape    256 functions; the address property "addr" ("1f.2", "3", "0x3.1") or the first free slot.
-/// Threads  with the machine lock.
-/// Errors   check_plug(): "PCI: slot 3 function 0 not available for NAME, in use by OTHER".
+/// Shape    256 functions; the address property "addr" ("1f.2", "3", "0x3.1") or the first free
+/// slot. Threads  with the machine lock. Errors   check_plug(): "PCI: slot 3 function 0 not
+/// available for NAME, in use by OTHER".
 class PciBus : public system::Bus {
 public:
     PciBus(std::string name, system::Device* owner, system::AddressSpace& memory,
@@ -181,13 +181,15 @@ extern const migration::stream::VMStateOf<PciBus::IrqState>& kPciBusState;
 /// A function on a PciBus. A device derives from it, calls set_identity() and add_bar() in its
 /// constructor or realize(), and hands PciState through in its section.
 ///
-/// Life     the derived realize() calls PciDevice::realize() first, its reset() PciDevice::reset(), its
+/// Life     the derived realize() calls PciDevice::realize() first, its reset() PciDevice::reset(),
+/// its
 ///          unrealize() PciDevice::unrealize() last.
 /// Shape    configuration space of 256 bytes, or 4096 after use_express_config(). Bits outside the
 ///          write mask keep their value; bits in the write-1-to-clear mask are cleared by ones.
 /// Properties  addr, multifunction (off), failover_pair_id and the like are not known.
 /// Threads  with the machine lock.
-/// Errors   add_bar(), add_capability(), add_msix(): InvalidArgument, Exists, OutOfMemory (no room), named.
+/// Errors   add_bar(), add_capability(), add_msix(): InvalidArgument, Exists, OutOfMemory (no
+/// room), named.
 class PciDevice : public system::Device {
 public:
     PciDevice();
@@ -201,8 +203,8 @@ public:
     /// "0000:00:1f.2"
     std::string state_path() const override;
 
-    /// Configuration cycles: size 1, 2 or 4, within the space, not crossing a dword. A device that reacts
-    /// to its own registers overrides config_write() and calls this one.
+    /// Configuration cycles: size 1, 2 or 4, within the space, not crossing a dword. A device that
+    /// reacts to its own registers overrides config_write() and calls this one.
     virtual std::uint32_t config_read(unsigned offset, unsigned size);
     virtual void config_write(unsigned offset, std::uint32_t value, unsigned size);
 
@@ -234,7 +236,8 @@ public:
     MsiMessage msix_message(unsigned n) const;
     bool msix_masked(unsigned n) const;
     void msix_set_pending(unsigned n, bool pending);
-    /// Sends by MSI-X, MSI or (vector 0 only, as a level that stays) INTx: whatever the guest enabled.
+    /// Sends by MSI-X, MSI or (vector 0 only, as a level that stays) INTx: whatever the guest
+    /// enabled.
     void notify(unsigned n);
 
     /// Guest memory, if the guest made the device a bus master.
@@ -251,12 +254,13 @@ public:
     /// Bytes that a loaded configuration must have in common with this device.
     std::span<std::uint8_t> compare_mask() noexcept { return cmask_; }
 
-    /// BAR `index` 0..5; a Memory64 one takes the next index too. 6 is the expansion ROM (Memory32).
+    /// BAR `index` 0..5; a Memory64 one takes the next index too. 6 is the expansion ROM
+    /// (Memory32).
     Result<void> add_bar(unsigned index, PciBar bar);
     /// Changes the parts (an mmap that comes or goes); takes effect at once.
     void set_bar_parts(unsigned index, std::vector<PciBarPart> parts);
-    /// A capability of `size` bytes, header included, at `offset` or (0) where there is room. Its bytes
-    /// are read-only until the device opens them in write_mask(). Returns the offset.
+    /// A capability of `size` bytes, header included, at `offset` or (0) where there is room. Its
+    /// bytes are read-only until the device opens them in write_mask(). Returns the offset.
     Result<unsigned> add_capability(std::uint8_t id, unsigned size, unsigned offset = 0);
     unsigned find_capability(std::uint8_t id) const;  ///< 0: none
     /// An extended capability in the upper part of an express configuration space.
@@ -266,8 +270,7 @@ public:
                          unsigned offset = 0);
     /// Table and pending bits lie over BARs that were added before.
     Result<void> add_msix(unsigned vectors, unsigned table_bar, std::uint64_t table_offset,
-                          unsigned pending_bar, std::uint64_t pending_offset,
-                          unsigned offset = 0);
+                          unsigned pending_bar, std::uint64_t pending_offset, unsigned offset = 0);
 
     /// For the section: copies out, checks what arrived, takes it over (BARs are mapped again).
     Result<void> save_pci(PciState& into) const;
@@ -282,7 +285,8 @@ protected:
     void reset(system::ResetKind) override;
     void unrealize() noexcept override;
 
-    /// A vector was masked, unmasked or given another message; MSI-X was switched on or off (all vectors).
+    /// A vector was masked, unmasked or given another message; MSI-X was switched on or off (all
+    /// vectors).
     virtual void msix_changed(unsigned /*vector*/) {}
     virtual void msi_changed() {}
     /// A BAR moved, appeared or went.
