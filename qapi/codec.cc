@@ -150,7 +150,7 @@ Result<void> decode_narrow(const Json& value, const Path& path, Narrow& out,
         return done;
     if (wide < std::numeric_limits<Narrow>::min() || wide > std::numeric_limits<Narrow>::max())
         return Error(Errc::InvalidArgument,
-                     fmt::format("Parameter '{}' expects {}", path.full(), type_name));
+                     fmt::format("Parameter '{}' expects {}", path.last(), type_name));
     out = static_cast<Narrow>(wide);
     return {};
 }

@@ -31,7 +31,8 @@ public:
     Path(const Path& parent, std::size_t index) noexcept : parent_(&parent), index_(index) {}
 
     std::string full() const;
-    /// The last part alone, which is how QEMU names a member with a bad enum value.
+    /// The last part alone, which is how QEMU names a member whose enum value or range is bad; an
+    /// element of a list, which has no name there, with its whole path.
     std::string last() const;
 
 private:
