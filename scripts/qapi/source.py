@@ -96,7 +96,7 @@ class _Lexer:
         block = DocBlock(start)
         while True:
             end = self.text.find('\n', self.pos + 1)
-            if self.pos >= len(self.text):
+            if self.pos + 1 >= len(self.text):
                 raise SchemaError(start, "a documentation block starts here and has no end ('##')")
             line = self.text[self.pos + 1:end if end >= 0 else len(self.text)]
             self.pos = end if end >= 0 else len(self.text)
