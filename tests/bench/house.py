@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 
-from benchmark import Benchmark
+from benchmark import Benchmark, Figure
 from vmm import Vmm
 
 IDLE = ["-nodefaults", "-display", "none", "-S"]
@@ -32,14 +32,14 @@ def start_to_greeting(binary):
         finally:
             process.kill()
             process.wait()
-    return took * 1e3
+    return {"start-to-greeting": took * 1e3}
 
 
 def idle_resident(binary):
     """MiB resident with a 128 MiB guest that was never touched."""
     with Vmm(binary, ["-machine", "none,memory-backend=ram0", "-object", "memory-backend-ram,id=ram0,size=128M", *IDLE]) as vm:
         vm.qmp.execute("query-status")
-        return vm.rss_kib() / 1024
+        return {"idle-resident": vm.rss_kib() / 1024}
 
 
 def qmp_round_trip(binary, count=2000):
@@ -55,11 +55,11 @@ def qmp_round_trip(binary, count=2000):
             sock.sendall(request)
             while not sock.recv(4096).endswith(b"\n"):
                 pass
-        return (time.perf_counter() - began) / count * 1e6
+        return {"qmp-round-trip": (time.perf_counter() - began) / count * 1e6}
 
 
 BENCHMARKS = [
-    Benchmark("start-to-greeting", "ms", start_to_greeting, promise=0.3, rounds=15),
-    Benchmark("idle-resident", "MiB", idle_resident, promise=0.3),
-    Benchmark("qmp-round-trip", "us", qmp_round_trip, promise=1.0),
+    Benchmark("start", start_to_greeting, {"start-to-greeting": Figure("ms", promise=0.3)}, rounds=15),
+    Benchmark("idle", idle_resident, {"idle-resident": Figure("MiB", promise=0.3)}),
+    Benchmark("qmp", qmp_round_trip, {"qmp-round-trip": Figure("us", promise=1.0)}),
 ]
