@@ -16,8 +16,9 @@ namespace godwit::system {
 
 struct AddressSpace::Impl {
     Impl(std::string space_name, MachineLock& machine_lock, std::uint64_t space_size)
-        : name(std::move(space_name)), lock(machine_lock), size(space_size),
-          publisher(FlatView::render({}, space_size))
+        : name(std::move(space_name)), lock(machine_lock),
+          size(space_size != 0 ? space_size : ~std::uint64_t{0}),
+          publisher(FlatView::render({}, size))
     {}
 
     Region* region(RegionId id) noexcept;

@@ -92,6 +92,7 @@ struct MemorySection {
 ///          was refused by a listener is undone: the regions are as before the transaction.
 class AddressSpace {
 public:
+    /// `size` 0 is all of 64 bits but the last byte.
     AddressSpace(std::string name, MachineLock& lock, std::uint64_t size);
     ~AddressSpace();
     const std::string& name() const noexcept;

@@ -44,7 +44,8 @@ struct VmConfig {
     std::uint64_t ram_bytes = 0;                       ///< -m, or the back end's size
     std::uint64_t max_ram_bytes = 0;
     unsigned ram_slots = 0;
-    std::string memory_backend;  ///< -machine memory-backend=, -numa memdev=
+    std::string memory_backend;             ///< -machine memory-backend=
+    std::vector<std::string> numa_memdevs;  ///< -numa node,memdev=, in order of nodes
     bool aux_ram_share = false;
     unsigned cpus = 1;  ///< -smp
     unsigned max_cpus = 1;
