@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The live view says what query-migrate said, in the width there is."""
+import pathlib
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts" / "lib"))
+import view  # noqa: E402
+
+MIB = view.MIB
+
+
+def info(status="active", sent=0, remaining=1000 * MIB, dirty_pages=0, **more):
+    return {"status": status, "total-time": 1500, "expected-downtime": 20,
+            "ram": {"transferred": sent, "remaining": remaining, "total": 1000 * MIB, "dirty-pages-rate": dirty_pages,
+                    "page-size": 4096, "dirty-sync-count": 2, "normal": 10, "duplicate": 5}} | more
+
+
+def history(*samples):
+    made = view.History()
+    for when, sample in samples:
+        made.add(when, sample)
+    return made
+
+
+class View(unittest.TestCase):
+    def test_sizes_and_durations_read_well(self):
+        self.assertEqual(view.size(1536), "1.5 KiB")
+        self.assertEqual(view.size(900 * MIB), "900 MiB")
+        self.assertEqual(view.duration(0.0123), "12 ms")
+        self.assertEqual(view.duration(125), "2:05 min")
+
+    def test_a_bar_is_always_as_wide_as_asked(self):
+        for share in (-1, 0, 0.001, 0.5, 0.999, 1, 7):
+            self.assertEqual(len(view.bar(share, 40)), 40)
+        self.assertEqual(view.bar(1, 4), "████")
+
+    def test_a_sparkline_reaches_the_top_at_its_greatest_value(self):
+        self.assertEqual(view.sparkline([0, 5, 10], 8), "▁▅█")
+        self.assertEqual(view.sparkline([0, 0], 8), "▁▁")
+        self.assertEqual(len(view.sparkline(range(100), 30)), 30)
+
+    def test_rates_come_from_what_was_sent_between_looks(self):
+        made = history((0, info(sent=0)), (1, info(sent=100 * MIB)), (2, info(sent=200 * MIB)))
+        self.assertAlmostEqual(made.rate(), 100 * MIB)
+
+    def test_an_eta_counts_what_the_guest_writes_meanwhile(self):
+        pages = 50 * MIB // 4096
+        made = history(*((t, info(sent=100 * MIB * t, remaining=500 * MIB, dirty_pages=pages)) for t in range(5)))
+        least, most = made.eta()
+        self.assertAlmostEqual(least, 10.0)
+        self.assertAlmostEqual(most, 10.0)
+
+    def test_a_guest_faster_than_the_wire_never_ends_and_is_warned_of(self):
+        pages = 200 * MIB // 4096
+        made = history(*((t, info(sent=100 * MIB * t, dirty_pages=pages)) for t in range(4)))
+        self.assertEqual(made.eta_text(), "never at this rate")
+        self.assertTrue(any("faster than the wire" in w for w in made.warnings()))
+
+    def test_no_line_is_wider_than_the_terminal(self):
+        made = history((0, info()), (1, info(sent=MIB, **{"error-desc": "x" * 300, "blocked-reasons": ["y" * 300]})))
+        for width in (40, 80, 100):
+            for line in view.screen(made, "running", 300, width):
+                self.assertLessEqual(len(line), width)
+
+    def test_a_new_attempt_starts_afresh(self):
+        made = history((0, info(sent=500 * MIB)), (1, info("failed", sent=600 * MIB)), (2, info("setup", sent=0)))
+        self.assertEqual(len(made.samples), 1)
+        self.assertEqual(list(made.wire), [])
+
+    def test_the_end_shows_the_downtime_and_a_full_bar(self):
+        made = history((0, info()), (1, info("completed", remaining=0, downtime=12)))
+        text = "\n".join(view.screen(made, "postmigrate"))
+        self.assertIn("downtime  12 ms", text)
+        self.assertIn("100%", text)
+
+    def test_an_incoming_side_without_figures_is_shown_too(self):
+        made = history((0, {"status": "active"}))
+        self.assertIn("active", view.screen(made, "inmigrate")[0])
+        self.assertIn("active", view.plain(made, "inmigrate"))
+
+
+if __name__ == "__main__":
+    unittest.main()
