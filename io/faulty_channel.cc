@@ -123,19 +123,12 @@ protected:
             return std::nullopt;
         if (limit.stop != nullptr && limit.stop->kind == Kind::End)
             return iovec_bytes(from);  // swallowed
-        std::vector<iovec> pieces = first_bytes(from, limit.bytes);
-        // The caller's bytes are not ours to change.
-        std::vector<std::byte> copy;
-        for (const iovec& piece : pieces) {
-            const auto* start = static_cast<const std::byte*>(piece.iov_base);
-            copy.insert(copy.end(), start, start + piece.iov_len);
-        }
-        const std::uint64_t before = writing_.at;
-        for (const Fault& fault : writing_.faults)
-            if (fault.kind == Kind::Corrupt && fault.at >= before &&
-                fault.at - before < copy.size())
-                copy[fault.at - before] ^= std::byte{fault.mask};
-        auto wrote = GW_TRY(inner_->try_write(copy));
+        // The caller's bytes are not ours to change: a corrupted one goes alone.
+        const std::byte mask = mask_at(writing_, writing_.at);
+        const std::byte first = first_byte(from) ^ mask;
+        const auto pieces = first_bytes(from, std::min(limit.bytes, until_corrupt(writing_)));
+        auto wrote = GW_TRY(mask != std::byte{0} ? inner_->try_write({&first, 1})
+                                                 : inner_->try_writev(pieces));
         if (wrote)
             writing_.at += *wrote;
         return wrote;
@@ -147,7 +140,10 @@ protected:
             return std::nullopt;
         if (limit.stop != nullptr && limit.stop->kind == Kind::End)
             return 0;
-        return GW_TRY(inner_->try_peek(to.first(std::min(to.size(), limit.bytes))));
+        auto got = GW_TRY(inner_->try_peek(to.first(std::min(to.size(), limit.bytes))));
+        for (std::size_t i = 0; got && i < *got; ++i)
+            to[i] ^= mask_at(reading_, reading_.at + i);
+        return got;
     }
     Result<std::optional<Received>> do_read_with_fds(std::span<std::byte> to) override
     {
@@ -262,6 +258,31 @@ private:
         }
         return first;
     }
+    static std::byte first_byte(std::span<const iovec> pieces) noexcept
+    {
+        for (const iovec& piece : pieces)
+            if (piece.iov_len > 0)
+                return *static_cast<const std::byte*>(piece.iov_base);
+        return {};
+    }
+    // What byte `at` is xored with.
+    static std::byte mask_at(const Plan& plan, std::uint64_t at) noexcept
+    {
+        std::byte mask{};
+        for (const Fault& fault : plan.faults)
+            if (fault.kind == Kind::Corrupt && fault.at == at)
+                mask ^= std::byte{fault.mask};
+        return mask;
+    }
+    // Bytes before the next one that is corrupted.
+    static std::size_t until_corrupt(const Plan& plan) noexcept
+    {
+        for (const Fault& fault : plan.faults)  // they are sorted
+            if (fault.kind == Kind::Corrupt && fault.at > plan.at)
+                return fault.at - plan.at;
+        return std::numeric_limits<std::size_t>::max();
+    }
+    // `count` bytes arrived in `pieces`.
     static void corrupt(Plan& plan, std::span<const iovec> pieces, std::size_t count) noexcept
     {
         std::uint64_t at = plan.at;

@@ -225,7 +225,7 @@ TEST_P(ChannelContract, CancelWakesABlockedWriter)
 {
     const Cancel cancel = must(Cancel::create());
     writer().set_patience({.cancel = cancel, .deadline = soon()});
-    const auto much = pattern(16 << 20);
+    const std::vector<std::byte> much(16 << 20);
     auto result = std::async(std::launch::async, [&] { return writer().write_all(much); });
     std::array<std::byte, 1> first;
     must(reader().read_exact(first));  // so it writes
@@ -273,7 +273,7 @@ TEST_P(ChannelContract, ShutdownFromAnotherThreadWakesABlockedReader)
 
 TEST_P(ChannelContract, ShutdownFromAnotherThreadWakesABlockedWriter)
 {
-    const auto much = pattern(16 << 20);
+    const std::vector<std::byte> much(16 << 20);
     auto result = std::async(std::launch::async, [&] { return writer().write_all(much); });
     std::array<std::byte, 1> first;
     must(reader().read_exact(first));
