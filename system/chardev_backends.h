@@ -72,7 +72,7 @@ std::unique_ptr<MuxChardev> make_mux(std::unique_ptr<Chardev> base, std::functio
 /// Threads  as Chardev. Both descriptors are non-blocking while open.
 class StreamChardev : public Chardev {
 public:
-    StreamChardev(MainLoop& loop, std::string label) : Chardev(std::move(label)), loop_(loop) {}
+    StreamChardev(MainLoop& loop, std::string label) : Chardev(std::move(label)), loop_(&loop) {}
     ~StreamChardev() override;
 
     using Chardev::write;
@@ -84,6 +84,7 @@ public:
     bool connected() const noexcept override { return connected_; }
     void accept_input() override;
     std::vector<UniqueFd> take_fds() override { return std::exchange(fds_, {}); }
+    Result<void> move_to(MainLoop& loop) override;
 
 protected:
     /// Starts serving; either may be -1. Tells the front end.
@@ -93,7 +94,7 @@ protected:
     /// Nothing more comes in. By default a socket closes; anything else can still be written to.
     virtual void lost();
     void attached_changed() override { accept_input(); }
-    MainLoop& loop() noexcept { return loop_; }
+    MainLoop& loop() noexcept { return *loop_; }
     /// Bytes queued beyond this are dropped: nobody reads.
     void limit_queue(std::size_t bytes) noexcept { queue_limit_ = bytes; }
     /// A telnet client's commands are cut out of the input.
@@ -107,7 +108,7 @@ private:
     void want_output();
     std::size_t strip_telnet(std::span<std::byte> data);
 
-    MainLoop& loop_;
+    MainLoop* loop_;
     int in_ = -1;
     int out_ = -1;
     bool is_socket_ = false;

@@ -28,6 +28,7 @@ public:
 
     Result<void> start();
     std::string filename() const override;
+    Result<void> move_to(MainLoop& to) override;
 
 private:
     Result<void> listen();
@@ -83,6 +84,18 @@ void SocketChardev::watch_listener()
 {
     for (const int fd : listener_->poll_fds())
         listen_watches_.push_back(loop().watch(fd, POLLIN, [this](unsigned) { accept_one(); }));
+}
+
+Result<void> SocketChardev::move_to(MainLoop& to)
+{
+    GW_TRY(StreamChardev::move_to(to));
+    if (!listen_watches_.empty()) {
+        listen_watches_.clear();
+        watch_listener();
+    }
+    if (timer_)
+        connect_later();
+    return {};
 }
 
 void SocketChardev::accept_one()

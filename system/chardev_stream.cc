@@ -90,7 +90,19 @@ void StreamChardev::accept_input()
     }
     if (!read_watch_)
         read_watch_ =
-            loop_.watch(in_, POLLIN | POLLHUP | POLLERR, [this](unsigned) { readable(); });
+            loop_->watch(in_, POLLIN | POLLHUP | POLLERR, [this](unsigned) { readable(); });
+}
+
+Result<void> StreamChardev::move_to(MainLoop& loop)
+{
+    loop_ = &loop;
+    read_watch_.reset();
+    accept_input();
+    if (write_watch_) {
+        write_watch_.reset();
+        want_output();
+    }
+    return {};
 }
 
 long StreamChardev::receive(std::span<std::byte> into)
@@ -195,7 +207,7 @@ bool StreamChardev::write(std::span<const std::byte> data)
 void StreamChardev::want_output()
 {
     if (!write_watch_)
-        write_watch_ = loop_.watch(out_, POLLOUT, [this](unsigned) { writable(); });
+        write_watch_ = loop_->watch(out_, POLLOUT, [this](unsigned) { writable(); });
 }
 
 void StreamChardev::writable()

@@ -65,6 +65,13 @@ public:
     /// ringbuf-read and ringbuf-write: nothing and false from any other back end.
     virtual std::optional<std::string> ring_read(std::size_t) { return std::nullopt; }
     virtual bool ring_write(std::span<const std::byte>) { return false; }
+    /// From now on `loop` serves this chardev: callbacks run there, under its lock, and write() and
+    /// the others need that lock. The caller holds the locks of the old loop and the new.
+    /// Errors  Unsupported: this back end stays where it is.
+    virtual Result<void> move_to(MainLoop&)
+    {
+        return Error(Errc::Unsupported, "this character device cannot change its thread");
+    }
 
 protected:
     explicit Chardev(std::string label) : label_(std::move(label)) {}
