@@ -24,11 +24,15 @@ public:
     }
     explicit operator bool() const noexcept { return handler_ && *handler_; }
 
-    /// qtest's irq_intercept_in: from now on every wire that ends here tells `observer` instead.
+    /// qtest's irq_intercept_in: from now on `observer` is told first of every change.
     void intercept(Handler observer) const
     {
         if (handler_)
-            *handler_ = std::move(observer);
+            *handler_ = [first = std::move(observer), then = std::move(*handler_)](int level) {
+                first(level);
+                if (then)
+                    then(level);
+            };
     }
 
 private:
