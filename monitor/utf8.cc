@@ -10,32 +10,50 @@ bool is_unicode(std::uint32_t code) noexcept
     return code <= 0x10ffff && !surrogate && !non_character;
 }
 
+namespace {
+
+unsigned char byte_at(std::string_view text, std::size_t i)
+{
+    return static_cast<unsigned char>(text[i]);
+}
+
+/// Length that the first byte announces; 0 if none can start with it.
+std::size_t announced_length(unsigned char first)
+{
+    if (first < 0x80)
+        return 1;
+    if ((first & 0xe0) == 0xc0)
+        return 2;
+    if ((first & 0xf0) == 0xe0)
+        return 3;
+    return (first & 0xf8) == 0xf0 ? 4 : 0;
+}
+
+}  // namespace
+
+std::uint32_t decode_utf8(std::string_view sequence) noexcept
+{
+    static constexpr unsigned char kFirstBits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    std::uint32_t code = byte_at(sequence, 0) & kFirstBits[sequence.size()];
+    for (std::size_t i = 1; i < sequence.size(); ++i)
+        code = code << 6 | (byte_at(sequence, i) & 0x3f);
+    return code;
+}
+
 std::size_t utf8_sequence(std::string_view text) noexcept
 {
+    static constexpr std::uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
     if (text.empty())
         return 0;
-    const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    if (byte(0) < 0x80)
-        return 1;
-    std::size_t length = 0;
-    std::uint32_t code = 0;
-    std::uint32_t smallest = 0;
-    if ((byte(0) & 0xe0) == 0xc0) {
-        length = 2, code = byte(0) & 0x1f, smallest = 0x80;
-    } else if ((byte(0) & 0xf0) == 0xe0) {
-        length = 3, code = byte(0) & 0x0f, smallest = 0x800;
-    } else if ((byte(0) & 0xf8) == 0xf0) {
-        length = 4, code = byte(0) & 0x07, smallest = 0x10000;
-    }
+    const std::size_t length = announced_length(byte_at(text, 0));
     if (length == 0 || text.size() < length)
         return 0;
-    for (std::size_t i = 1; i < length; ++i) {
-        if ((byte(i) & 0xc0) != 0x80)
+    for (std::size_t i = 1; i < length; ++i)
+        if ((byte_at(text, i) & 0xc0) != 0x80)
             return 0;
-        code = code << 6 | (byte(i) & 0x3f);
-    }
+    const std::uint32_t code = decode_utf8(text.substr(0, length));
     const bool modified_zero = code == 0 && length == 2;
-    return (code >= smallest || modified_zero) && is_unicode(code) ? length : 0;
+    return (code >= kSmallest[length] || modified_zero) && is_unicode(code) ? length : 0;
 }
 
 void append_utf8(std::string& out, std::uint32_t code)

@@ -17,6 +17,9 @@ bool is_unicode(std::uint32_t code) noexcept;
 /// taken for U+0000.
 std::size_t utf8_sequence(std::string_view text) noexcept;
 
+/// The character of one valid sequence.
+std::uint32_t decode_utf8(std::string_view sequence) noexcept;
+
 /// Appends `code`, which is_unicode().
 void append_utf8(std::string& out, std::uint32_t code);
 
