@@ -71,7 +71,7 @@ Result<void> SocketChardev::listen()
     watch_listener();
     if (!options_.wait)
         return {};
-    notice_("info: QEMU waiting for connection on: " + filename());
+    notice_("QEMU waiting for connection on: " + filename());
     while (!connected()) {
         loop().run_once(true);
         if (loop().quitting())

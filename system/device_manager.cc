@@ -401,14 +401,29 @@ std::vector<std::string> DeviceManager::unused_globals() const
     std::vector<std::string> list;
     for (const Global& global : impl_->globals) {
         const TypeInfo* type = impl_->vm.types().find(global.driver);
-        if (!type) {
+        if (global.used) {
+            continue;
+        } else if (!type) {
             list.push_back("global " + global.driver + "." + global.property +
                            " has invalid class name");
-        } else if (!global.used && !type->hotpluggable) {
+        } else if (!type->hotpluggable) {
             list.push_back("global " + global.text() + " not used");
         }
     }
     return list;
+}
+
+std::vector<std::pair<std::string, std::string>>
+DeviceManager::take_globals(std::string_view driver)
+{
+    std::vector<std::pair<std::string, std::string>> taken;
+    for (Global& global : impl_->globals) {
+        if (global.driver != driver)
+            continue;
+        global.used = true;
+        taken.emplace_back(global.property, global.value);
+    }
+    return taken;
 }
 
 Result<void> DeviceManager::apply_globals(Object& object) const

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "system/device.h"
+#include "system/machine.h"
 #include "system/object.h"
 #include "system/property.h"
 #include "util/json.h"
@@ -58,6 +59,30 @@ std::vector<Property> device_properties()
     return list;
 }
 
+std::vector<Property> machine_properties()
+{
+    using M = Machine;
+    return {
+        property<&M::memory_backend>("memory-backend", "", "Set RAM backend"),
+        property<&M::kernel>("kernel", "", "Linux kernel image file"),
+        property<&M::initrd>("initrd", "", "Linux initial ramdisk file"),
+        property<&M::append>("append", "", "Linux kernel command line"),
+        property<&M::firmware>("firmware", "", "Firmware image"),
+        property<&M::dtb>("dtb", "", "Linux kernel device tree file"),
+        property<&M::dumpdtb>("dumpdtb", "", "Dump current dtb to a file and quit"),
+        property<&M::kernel_irqchip>("kernel-irqchip", "", "Configure KVM in-kernel irqchip"),
+        property<&M::aux_ram_share>("aux-ram-share", false,
+                                    "Use anonymous shared memory for auxiliary RAM"),
+        property<&M::usb>("usb", false, "Set on/off to enable/disable usb"),
+        property<&M::dump_guest_core>("dump-guest-core", true,
+                                      "Include guest memory in a core dump"),
+        property<&M::mem_merge>("mem-merge", true, "Enable/disable memory merge support"),
+        property<&M::graphics>("graphics", true, "Set on/off to enable/disable graphics emulation"),
+        property<&M::suppress_vmdesc>("suppress-vmdesc", false,
+                                      "Set on to disable self-describing migration"),
+    };
+}
+
 }  // namespace
 
 TypeRegistry::TypeRegistry() : impl_(std::make_unique<Impl>())
@@ -67,7 +92,8 @@ TypeRegistry::TypeRegistry() : impl_(std::make_unique<Impl>())
     for (TypeInfo info : {abstract_type("object", "", object_properties()),
                           abstract_type("device", "object", device_properties()),
                           abstract_type("sys-bus-device", "device"), abstract_type("cpu", "device"),
-                          abstract_type("machine", "object"), abstract_type("accel", "object")})
+                          abstract_type("machine", "object", machine_properties()),
+                          abstract_type("accel", "object")})
         types.emplace(info.name, info);
     types.emplace("container", TypeInfo{.name = "container",
                                         .parent = "object",

@@ -27,11 +27,6 @@ bool by_guest(ShutdownCause cause)
 
 }  // namespace
 
-void Machine::reset(Vm& vm, ResetKind kind)
-{
-    vm.devices().reset_all(kind);
-}
-
 void Vm::pause_vcpus()
 {
     for (Vcpu* vcpu : impl_->vcpus)

@@ -173,6 +173,9 @@ public:
     /// Text of globals that matched nothing, for the warning at the end of start-up.
     std::vector<std::string> unused_globals() const;
     Result<void> apply_globals(Object& object) const;
+    /// Property and value of every -global for `driver`, which then counts as used: for a room
+    /// whose "driver" is no type ("migration").
+    std::vector<std::pair<std::string, std::string>> take_globals(std::string_view driver);
 
 private:
     struct Impl;

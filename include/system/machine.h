@@ -52,6 +52,23 @@ public:
     virtual void wakeup(Vm&) {}
     virtual Result<void> powerdown(Vm&) { return Error(Errc::Unsupported, "no power button"); }
     /// A free-form tree of the board for `-machine dumpdtb=`: see hw/machine/device_tree.h.
+
+    // What every machine takes; properties of the type "machine". The start-up copies what
+    // VmConfig has a place for.
+    std::string memory_backend, kernel, initrd, append, firmware, dtb, dumpdtb;
+    std::string kernel_irqchip;  ///< "on", "off", "split"; "" = as the machine likes
+    bool aux_ram_share = false;
+    bool usb = false;
+    bool dump_guest_core = true;
+    bool mem_merge = true;
+    bool graphics = true;
+    bool suppress_vmdesc = false;
 };
+
+/// All machine types, sorted by name.
+std::vector<MachineInfo> machine_infos(const TypeRegistry& types);
+/// By name or alias; "" is the default machine.
+/// Errors   NotFound: "unsupported machine type: "x"", with a hint.
+Result<std::unique_ptr<Machine>> create_machine(const TypeRegistry& types, std::string_view name);
 
 }  // namespace godwit::system

@@ -49,6 +49,8 @@ struct VmConfig {
     bool aux_ram_share = false;
     unsigned cpus = 1;  ///< -smp
     unsigned max_cpus = 1;
+    /// The guest's view of them; their product is max_cpus.
+    unsigned sockets = 1, dies = 1, cores = 1, threads = 1;
     std::string cpu_model;  ///< -cpu, with feature flags; "" = the machine's default
     std::string kernel, initrd, append, firmware;  ///< -kernel -initrd -append -bios
     std::string rtc_base = "utc";
@@ -58,6 +60,9 @@ struct VmConfig {
     bool incoming = false;            ///< -incoming given: ROMs come from the stream
     bool defaults = true;             ///< !-nodefaults
     std::vector<std::string> serial;  ///< -serial, in order
+    /// The same opened, by port number; null where there is none ("-serial none").
+    std::vector<Chardev*> serial_chardevs;
+    bool nographic = false;
 };
 
 enum class ShutdownCause {
