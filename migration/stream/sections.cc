@@ -178,11 +178,12 @@ Result<ReturnFrame> read_return_message(StreamReader& in)
 {
     const std::uint16_t type = GW_TRY(in.get_be16());
     const std::uint16_t length = GW_TRY(in.get_be16());
-    if (type == 0 || type >= kReturnMessages.size())
+    const bool text = type == static_cast<std::uint16_t>(ReturnMessage::GodwitError);
+    if (!text && (type == 0 || type >= kReturnMessages.size()))
         return in.error_here(
             Errc::BadFormat,
             fmt::format("unknown return-path message {} of {} bytes", type, length));
-    const ReturnShape& shape = kReturnMessages[type];
+    const ReturnShape shape = text ? ReturnShape{0, kMaxReturnPayload} : kReturnMessages[type];
     if (length < shape.least || length > shape.most)
         return in.error_here(Errc::BadFormat,
                              fmt::format("return-path message {} has {} bytes, expected {} to {}",

@@ -61,6 +61,8 @@ enum class ReturnMessage : std::uint16_t {
     RecvBitmap = 5,
     ResumeAck = 6,
     SwitchoverAck = 7,
+    /// Between Godwits only, once they know each other: the destination's error as text.
+    GodwitError = 0x4757,
 };
 
 /// What stands in front of a body. Part and End carry only the section id.

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// What a migration needs of the machine it moves: narrow seams, so that a whole migration runs
+// inside a unit test with a fake clock and a fake dirty source.
+#pragma once
+
+#include "migration/stream/sections.h"
+#include "system/dirty_log.h"
+#include "util/log.h"
+#include "util/result.h"
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace godwit {
+class FlightRecorder;
+}
+namespace godwit::system {
+class AddressSpace;
+class Clocks;
+class GuestMemory;
+class MachineLock;
+class RamBlock;
+class RunStateMachine;
+}  // namespace godwit::system
+namespace godwit::migration::stream {
+class StateRegistry;
+}
+
+namespace godwit::migration {
+
+/// Time as a migration sees it.
+///
+/// Units    nanoseconds that only grow.
+/// Threads  any.
+class Clock {
+public:
+    virtual ~Clock() = default;
+    virtual std::int64_t now_ns() const = 0;
+    /// Waits until `until_ns`, or until `woken` is notified. The caller checks its condition.
+    virtual void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& woken,
+                      std::int64_t until_ns) = 0;
+};
+
+/// The host's monotonic clock.
+class SteadyClock final : public Clock {
+public:
+    std::int64_t now_ns() const override;
+    void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& woken,
+              std::int64_t until_ns) override;
+};
+
+/// Who knows which pages were written.
+///
+/// Threads  machine lock held, except clear() and throttle().
+class DirtySource {
+public:
+    virtual ~DirtySource() = default;
+    virtual Result<void> start() = 0;
+    virtual void stop() noexcept = 0;
+    /// Puts what was written since the last call into the blocks' DirtyLogs (client Migration), by
+    /// listener priority. `last`: the guest is stopped, nothing will be written any more.
+    virtual void sync(bool last) = 0;
+    /// These pages are about to be sent: a log that is cleared by hand re-arms now.
+    virtual void clear(system::RamBlock& block, system::PageRun pages) = 0;
+    /// Slows the vCPUs by so many per cent, 0 = not at all.
+    virtual void throttle(unsigned percent) noexcept = 0;
+};
+
+/// The real one: every MemoryListener of the machine's memory, in priority order.
+class ListenerDirtySource final : public DirtySource {
+public:
+    ListenerDirtySource(system::AddressSpace& memory, system::MachineLock& lock,
+                        std::function<void(unsigned percent)> throttle);
+    Result<void> start() override;
+    void stop() noexcept override;
+    void sync(bool last) override;
+    void clear(system::RamBlock& block, system::PageRun pages) override;
+    void throttle(unsigned percent) noexcept override;
+
+private:
+    system::AddressSpace& memory_;
+    system::MachineLock& lock_;
+    std::function<void(unsigned)> throttle_;
+};
+
+/// The parts of one machine. Everything outlives the MigrationService.
+struct Environment {
+    std::string machine_name;  ///< versioned, as the configuration section carries it
+    std::optional<stream::Uuid> uuid;
+    system::MachineLock& lock;
+    system::RunStateMachine& run_state;
+    system::GuestMemory& memory;
+    stream::StateRegistry& registry;
+    DirtySource& dirty;
+    Clock& clock;
+    system::Clocks* clocks = nullptr;  ///< what the `timer` section carries; none in small tests
+    Log log;
+    FlightRecorder* recorder = nullptr;
+    /// Runs work in the main loop, with the machine lock. From any thread.
+    std::function<void(std::move_only_function<void()>)> post;
+    /// A MIGRATION event with this status, and MIGRATION_PASS. From any thread.
+    std::function<void(std::string_view status)> emit_status;
+    std::function<void(std::uint64_t pass)> emit_pass;
+    /// Incoming failed and `exit-on-error` is on: ends the program with status 1.
+    std::function<void()> exit_with_failure;
+};
+
+}  // namespace godwit::migration

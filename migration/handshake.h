@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// How two Godwits know each other without disturbing a QEMU: by values that a QEMU only echoes.
+// docs/migration/handshake.md.
+#pragma once
+
+#include <cstdint>
+
+namespace godwit::migration {
+
+/// The value of the first PING. QEMU sends 1 and echoes any.
+inline constexpr std::uint32_t kQemuPing = 1;
+inline constexpr std::uint32_t kGodwitPing = 0x47577031;  // "GWp1"
+/// A Godwit's extra PONG to a Godwit's PING, behind the echo.
+inline constexpr std::uint32_t kGodwitPong = 0x47577131;  // "GWq1"
+/// Destination: everything is loaded and checked; waits for kGodwitGo.
+inline constexpr std::uint32_t kGodwitReady = 0x47577232;  // "GWr2"
+/// Source: the guest is yours. The value of a PING behind the description.
+inline constexpr std::uint32_t kGodwitGo = 0x47576733;  // "GWg3"
+
+}  // namespace godwit::migration

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The life of an incoming attempt: connection, stream, the guest's start, and the end.
+#include "migration/incoming.h"
+
+#include "migration/handshake.h"
+#include "migration/stream/channel_stream.h"
+#include "migration/stream/sections.h"
+#include "system/main_loop.h"
+#include "system/run_state.h"
+
+#include <fmt/format.h>
+
+namespace godwit::migration {
+
+using stream::ReturnMessage;
+using stream::SectionType;
+using stream::StreamReader;
+using system::RunState;
+
+namespace {
+
+// Frees the machine lock, if this thread holds it, while it waits for the peer.
+class PoliteSource final : public stream::ByteSource {
+public:
+    PoliteSource(io::Channel& channel, system::MachineLock& lock) : channel_(channel), lock_(lock)
+    {}
+    Result<std::size_t> read_some(std::span<std::byte> into) override
+    {
+        if (auto at_once = GW_TRY(channel_.try_read(into)))
+            return *at_once;
+        if (!lock_.held())
+            return channel_.read_some(into);
+        const system::MachineUnlock unlocked(lock_);
+        return channel_.read_some(into);
+    }
+
+private:
+    io::Channel& channel_;
+    system::MachineLock& lock_;
+};
+
+constexpr std::size_t kReadAhead = std::size_t{512} << 10;
+
+}  // namespace
+
+Result<std::unique_ptr<Incoming>> Incoming::create(Parts parts, IncomingConfig config,
+                                                   Accept accept,
+                                                   std::move_only_function<void()> done)
+{
+    io::Cancel cancel = GW_TRY(io::Cancel::create());
+    std::unique_ptr<Incoming> made(
+        new Incoming(parts, std::move(config), std::move(accept), std::move(done)));
+    made->cancel_ = std::move(cancel);
+    made->thread_ =
+        NamedThread("mig/incoming", [i = made.get()](const std::stop_token&) { i->run(); });
+    return made;
+}
+
+Incoming::Incoming(Parts parts, IncomingConfig config, Accept accept,
+                   std::move_only_function<void()> done)
+    : p_(parts), config_(std::move(config)), accept_(std::move(accept)), done_(std::move(done))
+{}
+
+Incoming::~Incoming()
+{
+    stop();
+}
+
+std::optional<std::string> Incoming::error() const
+{
+    const std::lock_guard guard(error_mutex_);
+    return error_;
+}
+
+void Incoming::run()
+{
+    finish(take_over());
+    done_();
+}
+
+Result<void> Incoming::take_over()
+{
+    channel_ = GW_TRY(accept_(io::Patience{.cancel = cancel_, .deadline = {}}));
+    accept_ = nullptr;  // the listener goes with it
+    channel_->set_patience({.cancel = cancel_, .deadline = {}});
+    PoliteSource source(*channel_, p_.env.lock);
+    StreamReader in(source, kReadAhead);
+    // A connection counts once something comes through it.
+    auto head = in.peek(4);
+    GW_TRY(p_.status.apply(Event::SetupDone));
+    GW_TRY(std::move(head));
+    GW_TRY(load_stream(in));
+    if (peer_godwit_ && return_path_)
+        GW_TRY(agree(in));
+    return start_guest();
+}
+
+Result<void> Incoming::load_stream(StreamReader& in)
+{
+    GW_TRY(stream::read_file_header(in));
+    stream::Configuration local{.machine = p_.env.machine_name, .uuid = p_.env.uuid};
+    for (const std::string& warning : GW_TRY(stream::read_configuration(in, local)))
+        p_.env.log.warn(warning);
+    GW_TRY(load_setup());
+    while (GW_TRY(load_element(in))) {
+    }
+    GW_TRY(load_description(in));
+    return ok();
+}
+
+Result<void> Incoming::load_setup()
+{
+    unsigned acks = 0;
+    for (const auto& entry : p_.env.registry.entries()) {
+        auto* live = dynamic_cast<LiveStateHandler*>(entry->live);
+        if (live == nullptr)
+            continue;
+        set_up_.push_back(live);
+        const DestinationContext context{config_.capabilities};
+        GW_TRY(with_context(live->load_setup(context), entry->idstr));
+        auto* acker = dynamic_cast<SwitchoverAcker*>(live);
+        if (acker != nullptr && acker->switchover_ack_needed()) {
+            ++acks;
+            acker->on_approval([this] { approve(); });
+        }
+    }
+    const std::lock_guard guard(reply_mutex_);
+    approvals_missing_ = acks;
+    return ok();
+}
+
+void Incoming::approve()
+{
+    bool last = false;
+    {
+        const std::lock_guard guard(reply_mutex_);
+        last = approvals_missing_ != 0 && --approvals_missing_ == 0 && return_path_;
+    }
+    if (last && config_.capabilities.has(Capability::SwitchoverAck))
+        (void)reply(ReturnMessage::SwitchoverAck, {});
+}
+
+Result<void> Incoming::reply(ReturnMessage type, std::span<const std::byte> payload)
+{
+    stream::StreamWriter out;
+    stream::write_return_message(out, type, payload);
+    const std::lock_guard guard(reply_mutex_);
+    return with_context(channel_->write_all(out.take()), "return path");
+}
+
+Result<void> Incoming::reply(ReturnMessage type, std::uint32_t value)
+{
+    stream::StreamWriter out;
+    out.put_be32(value);
+    return reply(type, out.take());
+}
+
+// Tells a Godwit that everything is here, and waits for the guest to be ours. Until then the source
+// can take back.
+Result<void> Incoming::agree(StreamReader& in)
+{
+    GW_TRY(reply(ReturnMessage::Pong, kGodwitReady));
+    const std::uint8_t type = GW_TRY(with_context(in.get_u8(), "the source took the guest back"));
+    if (type != static_cast<std::uint8_t>(SectionType::Command))
+        return in.error_here(Errc::BadFormat, "no handover from the source");
+    const stream::CommandFrame frame = GW_TRY(stream::read_command(in));
+    if (frame.command != stream::Command::Ping || stream::payload_be32(frame.payload) != kGodwitGo)
+        return in.error_here(Errc::BadFormat, "no handover from the source");
+    return ok();
+}
+
+// What the source's globalstate says about the guest.
+Result<void> Incoming::start_guest()
+{
+    const system::MachineGuard guard(p_.env.lock);
+    system::RunStateMachine& run_state = p_.env.run_state;
+    RunState target = RunState::Running;
+    if (global_state_seen_) {
+        const std::string_view name = p_.global_state.name();
+        const auto known = system::run_state_from(name);
+        if (!known)
+            return Error(Errc::BadFormat,
+                         fmt::format("globalstate: invalid parameter value: {}", name));
+        target = *known;
+        run_state.set_was_suspended(p_.global_state.vm_was_suspended != 0 ||
+                                    target == RunState::Suspended);
+    }
+    if (target == RunState::Running || target == RunState::Suspended) {
+        if (run_state.autostart())
+            return run_state.start(RunState::Running);
+        return run_state.set(RunState::Paused);
+    }
+    return run_state.set(target);
+}
+
+void Incoming::clean_up() noexcept
+{
+    for (LiveStateHandler* live : set_up_)
+        live->load_cleanup();
+    set_up_.clear();
+}
+
+void Incoming::finish(Result<void> result)
+{
+    clean_up();
+    if (result) {
+        if (auto moved = p_.status.apply(Event::Finish); !moved)
+            p_.env.log.report(moved.error());
+        // The guest runs here whatever becomes of this message.
+        if (return_path_)
+            if (auto said = reply(ReturnMessage::Shut, 0u); !said)
+                p_.env.log.warn(said.error().message());
+        if (channel_)
+            (void)channel_->close();
+        channel_.reset();
+        return;
+    }
+    const Error error = std::move(result).error();
+    {
+        const std::lock_guard guard(error_mutex_);
+        error_ = error.message();
+    }
+    p_.env.log.error("load of migration failed: " + error.message());
+    if (return_path_) {
+        if (peer_godwit_) {
+            const std::string_view text =
+                std::string_view(error.message()).substr(0, stream::kMaxReturnPayload);
+            (void)reply(ReturnMessage::GodwitError, std::as_bytes(std::span(text)));
+        }
+        (void)reply(ReturnMessage::Shut, 1u);
+    }
+    channel_.reset();
+    if (auto moved = p_.status.apply(Event::Fail); !moved)
+        p_.env.log.report(moved.error());
+    if (config_.exit_on_error && p_.env.exit_with_failure)
+        p_.env.exit_with_failure();
+}
+
+}  // namespace godwit::migration

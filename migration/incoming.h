@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// One attempt to take over a machine that comes from elsewhere. Gone when it ends.
+#pragma once
+
+#include "io/channel.h"
+#include "migration/environment.h"
+#include "migration/live_state.h"
+#include "migration/status.h"
+#include "migration/stream/common_sections.h"
+#include "migration/stream/reader.h"
+#include "migration/stream/registry.h"
+#include "migration/stream/writer.h"
+#include "util/thread.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace godwit::migration {
+
+struct IncomingConfig {
+    Capabilities capabilities;
+    bool ignore_unknown_sections = false;
+    bool expect_description = true;  ///< off with `suppress-vmdesc`
+    bool exit_on_error = true;       ///< a failure ends the program
+};
+
+/// Threads  "mig/incoming" does everything; it holds the machine lock while devices load, and drops
+///          it while it waits for bytes, so that a silent peer stops nobody. Getters from any
+///          thread.
+/// Errors   end in error() and in the status; nothing runs then.
+class Incoming {
+public:
+    struct Parts {
+        Environment& env;
+        StatusTracker& status;
+        stream::GlobalStateSection& global_state;
+    };
+    /// Waits for the connection, or opens what is to be read.
+    using Accept = std::move_only_function<Result<io::ChannelPtr>(const io::Patience&)>;
+
+    /// `status` has moved to Setup. `done` runs in the incoming thread, as its last act.
+    static Result<std::unique_ptr<Incoming>>
+    create(Parts parts, IncomingConfig config, Accept accept, std::move_only_function<void()> done);
+    /// Stops waiting and joins; do not hold the machine lock unless `done` ran.
+    ~Incoming();
+
+    std::optional<std::string> error() const;
+    /// Makes the thread give up; the status becomes failed.
+    void stop() noexcept { cancel_.request(); }
+
+private:
+    Incoming(Parts parts, IncomingConfig config, Accept accept,
+             std::move_only_function<void()> done);
+
+    void run();
+    Result<void> take_over();
+    Result<void> load_stream(stream::StreamReader& in);
+    Result<void> load_setup();
+    Result<bool> load_element(stream::StreamReader& in);
+    Result<void> load_header_section(stream::StreamReader& in, stream::SectionType type);
+    Result<void> load_part(stream::StreamReader& in, stream::SectionType type);
+    Result<void> load_body(stream::StreamReader& in, stream::StateEntry& entry,
+                           stream::SectionType type, Version version);
+    Result<void> command(stream::StreamReader& in);
+    Result<void> load_description(stream::StreamReader& in);
+    Result<void> agree(stream::StreamReader& in);
+    Result<void> start_guest();
+    void approve();
+    Result<void> reply(stream::ReturnMessage type, std::uint32_t value);
+    Result<void> reply(stream::ReturnMessage type, std::span<const std::byte> payload);
+    void finish(Result<void> result);
+    void clean_up() noexcept;
+
+    struct Known {
+        stream::StateEntry* entry;
+        Version version;
+    };
+
+    Parts p_;
+    IncomingConfig config_;
+    Accept accept_;
+    std::move_only_function<void()> done_;
+    io::Cancel cancel_;
+    io::ChannelPtr channel_;
+    std::map<std::uint32_t, Known> sections_;  // by the section id of their START or FULL
+    std::vector<LiveStateHandler*> set_up_;    // whose load_cleanup() is owed
+    bool global_state_seen_ = false;
+    bool return_path_ = false;
+    bool peer_godwit_ = false;
+
+    std::mutex reply_mutex_;          // SWITCHOVER_ACK may come from a handler's thread
+    unsigned approvals_missing_ = 0;  // reply_mutex_
+
+    mutable std::mutex error_mutex_;
+    std::optional<std::string> error_;  // error_mutex_
+
+    NamedThread thread_;  // last: joins before what it uses is gone
+};
+
+}  // namespace godwit::migration

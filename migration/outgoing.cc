@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The life of an outgoing attempt up to the switchover, and its end.
+#include "migration/outgoing.h"
+
+#include "migration/handshake.h"
+#include "migration/trace.h"
+#include "system/guest_memory.h"
+#include "system/main_loop.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace godwit::migration {
+
+using stream::Command;
+using stream::SectionType;
+using stream::StateEntry;
+
+namespace {
+
+constexpr std::int64_t kMs = 1'000'000;
+// A round of one handler ends after this long, so that all get their turn.
+constexpr std::int64_t kTurnNs = 50 * kMs;
+
+class RoundBudget final : public Budget {
+public:
+    RoundBudget(const RateLimit& rate, const LiveLimits& limits, Clock& clock, Signals& signals)
+        : rate_(rate), limits_(limits), clock_(clock), signals_(signals), start_(clock.now_ns())
+    {}
+    bool spent(std::uint64_t position) override
+    {
+        if (rate_.exceeded(position, limits_.max_bandwidth))
+            return true;
+        {
+            const std::lock_guard guard(signals_.mutex);
+            if (signals_.cancelled || signals_.path_error)
+                return true;
+        }
+        return clock_.now_ns() - start_ > kTurnNs;
+    }
+
+private:
+    const RateLimit& rate_;
+    const LiveLimits& limits_;
+    Clock& clock_;
+    Signals& signals_;
+    std::int64_t start_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Outgoing>> Outgoing::create(Parts parts, OutgoingConfig config,
+                                                   Connect connect,
+                                                   std::move_only_function<void()> done)
+{
+    io::Cancel cancel = GW_TRY(io::Cancel::create());
+    std::unique_ptr<Outgoing> made(
+        new Outgoing(parts, std::move(config), std::move(connect), std::move(done)));
+    made->cancel_ = std::move(cancel);
+    made->thread_ = NamedThread("mig/main", [o = made.get()](const std::stop_token&) { o->run(); });
+    return made;
+}
+
+Outgoing::Outgoing(Parts parts, OutgoingConfig config, Connect connect,
+                   std::move_only_function<void()> done)
+    : p_(parts), config_(std::move(config)), connect_(std::move(connect)), done_(std::move(done))
+{
+    statistics_.start_ns = p_.env.clock.now_ns();
+    statistics_.expected_downtime_ms = static_cast<std::int64_t>(p_.limits.downtime_limit_ms);
+}
+
+Outgoing::~Outgoing() = default;
+
+std::optional<std::string> Outgoing::error() const
+{
+    const std::lock_guard guard(error_mutex_);
+    return error_;
+}
+
+Result<void> Outgoing::cancel()
+{
+    {
+        const std::lock_guard guard(signals_.mutex);
+        if (signals_.committed)
+            return Error(Errc::BadState,
+                         "too late to cancel: the destination may be running the guest");
+        // Under the mutex, so that the thread cannot commit in between.
+        GW_TRY(p_.status.apply(Event::Cancel));
+        signals_.cancelled = true;
+    }
+    signals_.woken.notify_all();
+    cancel_.request();
+    return ok();
+}
+
+void Outgoing::continue_switchover()
+{
+    signals_.tell([&] { signals_.continued = true; });
+}
+
+void Outgoing::run()
+{
+    auto result = move();
+    finish(std::move(result));
+    done_();
+}
+
+Result<void> Outgoing::move()
+{
+    GW_TRY(connect());
+    GW_TRY(announce());
+    auto set_up = send_setup();
+    // As in QEMU a setup that failed is "active" for a moment before it is "failed".
+    GW_TRY(p_.status.apply(Event::SetupDone));
+    GW_TRY(std::move(set_up));
+    statistics_.setup_ms = (p_.env.clock.now_ns() - statistics_.start_ns) / kMs;
+    GW_TRY(iterate());
+    GW_TRY(switch_over());
+    return hand_over();
+}
+
+Result<void> Outgoing::connect()
+{
+    channel_ = GW_TRY(connect_(io::Patience{.cancel = cancel_, .deadline = {}}));
+    channel_->set_patience({.cancel = cancel_, .deadline = {}});
+    sink_.emplace(*channel_);
+    out_.emplace(*sink_);
+    return ok();
+}
+
+Result<void> Outgoing::announce()
+{
+    const system::MachineGuard guard(p_.env.lock);
+    return p_.notifiers.ask(Moment::Setup);
+}
+
+Result<void> Outgoing::send_preamble()
+{
+    stream::StreamWriter& out = *out_;
+    stream::write_file_header(out);
+    description_.begin_object();
+    stream::Configuration configuration{.machine = p_.env.machine_name};
+    if (has(Capability::ValidateUuid))
+        configuration.uuid = p_.env.uuid;
+    stream::write_configuration(out, configuration, &description_);
+    description_.number("page_size", system::kPageSize);
+    description_.begin_array("devices");
+    if (has(Capability::ReturnPath)) {
+        return_path_.emplace(*channel_, signals_);
+        stream::write_command(out, Command::OpenReturnPath);
+        stream::write_command_be32(out, Command::Ping, kGodwitPing);
+    }
+    return out.flush();
+}
+
+Result<void> Outgoing::send_setup()
+{
+    GW_TRY(send_preamble());
+    p_.ram.begin(std::make_unique<RamSource>(
+        p_.env, statistics_, *this,
+        RamSource::Options{config_.parameters.zero_page_detection != ZeroPageDetection::None,
+                           has(Capability::Xbzrle) ? config_.parameters.xbzrle_cache_size : 0}));
+    period_start_ = last_sync_ns_ = p_.env.clock.now_ns();
+    for (const auto& entry : p_.env.registry.entries()) {
+        if (entry->early_setup() && entry->needed()) {
+            const system::MachineGuard guard(p_.env.lock);
+            GW_TRY(send_device(*entry));
+        }
+        auto* live = dynamic_cast<LiveStateHandler*>(entry->live);
+        if (live == nullptr)
+            continue;
+        if (const auto* maybe = dynamic_cast<MaybeActive*>(live);
+            maybe != nullptr && !maybe->is_active())
+            continue;
+        set_up_.push_back(entry.get());
+        const SourceContext context{config_.capabilities};
+        GW_TRY(section(SectionType::Start, *entry, [&] { return live->setup(*out_, context); }));
+    }
+    GW_TRY(out_->flush());
+    return check_interrupted();
+}
+
+Result<void> Outgoing::section(SectionType type, const StateEntry& entry,
+                               const std::function<Result<void>()>& body)
+{
+    stream::write_section_header(
+        *out_, {type, entry.section_id, entry.idstr, entry.instance_id, entry.version});
+    GW_TRY(with_context(body(), entry.idstr));
+    stream::write_section_footer(*out_, entry.section_id);
+    return ok();
+}
+
+std::vector<StateEntry*> Outgoing::live_entries() const
+{
+    return set_up_;
+}
+
+Result<void> Outgoing::check_interrupted()
+{
+    const std::lock_guard guard(signals_.mutex);
+    if (signals_.cancelled)
+        return Error(Errc::Cancelled, "cancelled");
+    if (!signals_.peer_error.empty())
+        return Error(Errc::Io, "destination: " + signals_.peer_error);
+    if (signals_.path_error)
+        return *signals_.path_error;
+    if (signals_.shut)
+        return Error(Errc::Io, "the destination gave up");
+    return ok();
+}
+
+Result<Pending> Outgoing::pending(bool exact)
+{
+    Pending sum;
+    for (StateEntry* entry : live_entries()) {
+        auto& live = dynamic_cast<LiveStateHandler&>(*entry->live);
+        sum += GW_TRY(
+            with_context(exact ? live.pending_exact() : live.pending_estimate(), entry->idstr));
+    }
+    return sum;
+}
+
+bool Outgoing::may_switch_over()
+{
+    if (!has(Capability::SwitchoverAck) || !p_.env.run_state.running())
+        return true;
+    const std::lock_guard guard(signals_.mutex);
+    return signals_.switchover_ack;
+}
+
+// Whether the guest may be stopped now.
+Result<bool> Outgoing::near_enough()
+{
+    Pending left = GW_TRY(pending(false));
+    // An estimate of nothing is not believed while the guest runs: it was made before the guest
+    // wrote what it wrote since the last sync.
+    const bool doubtful = left.total() == 0 && p_.env.run_state.running() && statistics_.total != 0;
+    if (doubtful)
+        measure(p_.env.clock.now_ns());
+    if (wants_exact(left, estimate_.threshold()) || doubtful)
+        left = GW_TRY(pending(true));
+    return next_step(left, estimate_.threshold(), may_switch_over()) == Step::Complete;
+}
+
+Result<void> Outgoing::round(Budget& budget)
+{
+    for (StateEntry* entry : live_entries()) {
+        if (rate_.exceeded(out_->position(), p_.limits.max_bandwidth))
+            break;
+        auto& live = dynamic_cast<LiveStateHandler&>(*entry->live);
+        const auto turn = [&]() -> Result<void> {
+            GW_TRY(live.iterate(*out_, budget));
+            return ok();
+        };
+        GW_TRY(section(SectionType::Part, *entry, turn));
+        GW_TRY(out_->flush());
+    }
+    return ok();
+}
+
+Result<void> Outgoing::iterate()
+{
+    rate_.begin(p_.env.clock.now_ns(), out_->position());
+    window_start_ = p_.env.clock.now_ns();
+    window_bytes_ = out_->position();
+    for (;;) {
+        GW_TRY(check_interrupted());
+        if (GW_TRY(near_enough()))
+            break;
+        RoundBudget budget(rate_, p_.limits, p_.env.clock, signals_);
+        const std::uint64_t before = out_->position();
+        GW_TRY(round(budget));
+        statistics_.transferred = out_->position();
+        const std::int64_t now = p_.env.clock.now_ns();
+        if (has(Capability::AutoConverge) && statistics_.dirty_sync_count > 1 &&
+            now - last_sync_ns_ > 5000 * kMs)
+            GW_TRY(pending(true));
+        if (now - window_start_ >= kWindowNs)
+            measure(now);
+        const bool idle = out_->position() - before < 4096;  // e.g. waiting for SWITCHOVER_ACK
+        if (idle || rate_.exceeded(out_->position(), p_.limits.max_bandwidth))
+            rest(now);
+        if (rate_.over(p_.env.clock.now_ns()))
+            rate_.begin(p_.env.clock.now_ns(), out_->position());
+    }
+    statistics_.precopy_bytes = out_->position();
+    return ok();
+}
+
+// Sleeps until the window ends, or something happens that cannot wait.
+void Outgoing::rest(std::int64_t now)
+{
+    std::unique_lock lock(signals_.mutex);
+    const bool acked = signals_.switchover_ack;
+    const std::uint64_t limit = p_.limits.max_bandwidth;
+    while (now < rate_.end() && !signals_.cancelled && !signals_.path_error &&
+           signals_.switchover_ack == acked && p_.limits.max_bandwidth == limit) {
+        // In slices, so that a changed limit acts at once.
+        p_.env.clock.wait(lock, signals_.woken, std::min(rate_.end(), now + 10 * kMs));
+        now = p_.env.clock.now_ns();
+    }
+}
+
+void Outgoing::measure(std::int64_t now)
+{
+    if (now <= window_start_)
+        return;
+    const std::uint64_t pages = statistics_.normal_pages + statistics_.zero_pages;
+    estimate_.update({now - window_start_, out_->position() - window_bytes_, pages - window_pages_},
+                     {p_.limits.downtime_limit_ms, p_.limits.avail_switchover_bandwidth});
+    statistics_.mbps = estimate_.mbps();
+    statistics_.pages_per_second = estimate_.pages_per_second();
+    if (estimate_.expected_downtime_ms() >= 0)
+        statistics_.expected_downtime_ms = estimate_.expected_downtime_ms();
+    window_start_ = now;
+    window_bytes_ = out_->position();
+    window_pages_ = pages;
+}
+
+void Outgoing::synced(std::uint64_t count, std::uint64_t fresh_pages)
+{
+    const std::int64_t now = p_.env.clock.now_ns();
+    const std::uint64_t sent = out_->position();
+    last_sync_ns_ = now;
+    period_fresh_ += count == 1 ? 0 : fresh_pages;
+    if (p_.env.recorder != nullptr)
+        p_.env.recorder->record(kTraceDirtySync, count, fresh_pages, statistics_.remaining.load());
+    if (now - period_start_ > 1000 * kMs) {
+        statistics_.dirty_pages_rate =
+            period_fresh_ * 1000 / static_cast<std::uint64_t>((now - period_start_) / kMs);
+        if (has(Capability::AutoConverge) && !stopped_) {
+            const unsigned percent = converge_.period_ended(period_fresh_ * system::kPageSize,
+                                                            sent - period_bytes_, p_.limits);
+            if (percent != statistics_.throttle_percent) {
+                statistics_.throttle_percent = percent;
+                p_.env.dirty.throttle(percent);
+            }
+        }
+        period_start_ = now;
+        period_fresh_ = 0;
+        period_bytes_ = sent;
+    }
+    estimate_.set_dirty(statistics_.remaining, statistics_.dirty_pages_rate);
+    if (has(Capability::Events))
+        p_.env.emit_pass(count);
+}
+
+// --- The end -------------------------------------------------------------------------------------
+
+void Outgoing::clean_up_handlers() noexcept
+{
+    for (StateEntry* entry : set_up_)
+        dynamic_cast<LiveStateHandler&>(*entry->live).cleanup();
+    set_up_.clear();
+    p_.ram.cleanup();
+    if (statistics_.throttle_percent != 0)
+        p_.env.dirty.throttle(0);
+    statistics_.throttle_percent = 0;
+}
+
+void Outgoing::start_guest_again()
+{
+    if (!stopped_ || gone_)
+        return;
+    stopped_ = false;
+    Result<void> back = was_live_ ? p_.env.run_state.start() : p_.env.run_state.set(before_);
+    if (!back)
+        p_.env.log.report(back.error());
+}
+
+void Outgoing::restore(Error error)
+{
+    const system::MachineGuard guard(p_.env.lock);
+    const bool cancelled = p_.status.status() == Status::Cancelling;
+    if (cancelled) {
+        start_guest_again();
+    } else {
+        {
+            const std::lock_guard text(error_mutex_);
+            error_ = error.message();
+        }
+        p_.env.log.error(error.message());
+    }
+    for (const Error& complaint : p_.notifiers.tell(Moment::Failed))
+        p_.env.log.report(complaint);
+    in_completion_ = false;
+    // QEMU's order of events: RESUME, "cancelled"; but "failed", RESUME. Both under the machine
+    // lock, so that no client sees the one without the other.
+    if (auto moved = p_.status.apply(cancelled ? Event::Drained : Event::Fail); !moved)
+        p_.env.log.report(moved.error());
+    start_guest_again();
+    if (gone_)
+        (void)p_.env.run_state.set(system::RunState::Postmigrate);
+}
+
+void Outgoing::finish(Result<void> result)
+{
+    clean_up_handlers();
+    const bool finished = result.has_value();
+    if (channel_ && !finished)
+        (void)channel_->shutdown(io::Shutdown::Both);
+    if (!finished && return_path_) {
+        // What the destination had to say is more telling than that the connection broke.
+        const std::lock_guard guard(signals_.mutex);
+        if (!signals_.peer_error.empty() && !signals_.cancelled)
+            result = Error(Errc::Io, "destination: " + signals_.peer_error);
+    }
+    return_path_.reset();
+    statistics_.total_ms = (p_.env.clock.now_ns() - statistics_.start_ns) / kMs;
+    if (!finished) {
+        channel_.reset();
+        restore(std::move(result).error());
+        return;
+    }
+    statistics_.downtime_ms = (p_.env.clock.now_ns() - stop_ns_) / kMs;
+    statistics_.downtime_bytes = out_->position() - statistics_.precopy_bytes;
+    const system::MachineGuard guard(p_.env.lock);
+    in_completion_ = false;
+    if (auto set = p_.env.run_state.set(system::RunState::Postmigrate); !set)
+        p_.env.log.report(set.error());
+    for (const Error& complaint : p_.notifiers.tell(Moment::Completed))
+        p_.env.log.report(complaint);
+    if (auto moved = p_.status.apply(Event::Finish); !moved)
+        p_.env.log.report(moved.error());
+}
+
+}  // namespace godwit::migration

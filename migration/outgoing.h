@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// One attempt to move the machine away. Gone when it ends.
+#pragma once
+
+#include "io/channel.h"
+#include "migration/environment.h"
+#include "migration/live_state.h"
+#include "migration/notifier.h"
+#include "migration/pacing/auto_converge.h"
+#include "migration/pacing/live_limits.h"
+#include "migration/pacing/rate_limit.h"
+#include "migration/pacing/switchover.h"
+#include "migration/ram/ram_section.h"
+#include "migration/return_path.h"
+#include "migration/signals.h"
+#include "migration/statistics.h"
+#include "migration/status.h"
+#include "migration/stream/channel_stream.h"
+#include "migration/stream/common_sections.h"
+#include "migration/stream/description.h"
+#include "system/run_state.h"
+#include "util/thread.h"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace godwit::migration {
+
+/// What was decided when the attempt began; nothing changes it.
+struct OutgoingConfig {
+    Capabilities capabilities;
+    Parameters parameters;
+};
+
+/// The order of the final pass is a contract (docs/migration/final-pass.md):
+/// stop, in-completion notifiers, dirty sync by listener priority, RAM and live handlers, device
+/// state, end mark, handover.
+///
+/// Threads  "mig/main" does everything; cancel() and the getters from the main thread.
+/// Errors   end in error() and in the status; the guest then runs on if it ran before.
+class Outgoing final : public RamObserver {
+public:
+    /// What lives longer than the attempt.
+    struct Parts {
+        Environment& env;
+        Notifiers& notifiers;
+        StatusTracker& status;
+        RamSection& ram;
+        LiveLimits& limits;
+        stream::GlobalStateSection& global_state;
+    };
+    using Connect = std::move_only_function<Result<io::ChannelPtr>(const io::Patience&)>;
+
+    /// `status` has moved to Setup. `done` runs in the migration thread, as its last act.
+    static Result<std::unique_ptr<Outgoing>> create(Parts parts, OutgoingConfig config,
+                                                    Connect connect,
+                                                    std::move_only_function<void()> done);
+    /// Waits for the thread: cancel() first, and do not hold the machine lock unless `done` ran.
+    ~Outgoing();
+
+    /// Errors   BadState once the destination may run.
+    Result<void> cancel();
+    /// What migrate-continue does in pre-switchover.
+    void continue_switchover();
+
+    const Statistics& statistics() const noexcept { return statistics_; }
+    const OutgoingConfig& config() const noexcept { return config_; }
+    /// The reason of a failure, once there is one.
+    std::optional<std::string> error() const;
+    /// Between the in-completion notifiers and the end of the attempt.
+    bool in_completion() const noexcept { return in_completion_; }
+
+private:
+    Outgoing(Parts parts, OutgoingConfig config, Connect connect,
+             std::move_only_function<void()> done);
+
+    void run();
+    Result<void> move();
+    Result<void> connect();
+    Result<void> announce();
+    Result<void> send_setup();
+    Result<void> send_preamble();
+    Result<void> iterate();
+    Result<Pending> pending(bool exact);
+    Result<void> round(Budget& budget);
+    Result<bool> near_enough();
+    void measure(std::int64_t now);
+    void rest(std::int64_t now);
+    bool may_switch_over();
+
+    Result<void> switch_over();
+    Result<void> stop_guest();
+    Result<void> wait_for_continue();
+    Result<void> last_sync();
+    Result<void> complete_live();
+    Result<void> send_devices();
+    Result<void> send_device(const stream::StateEntry& entry);
+    Result<void> hand_over();
+    Result<void> await_shut(const char* while_what);
+
+    void finish(Result<void> result);
+    void restore(Error error);
+    void clean_up_handlers() noexcept;
+    void start_guest_again();
+
+    Result<void> check_interrupted();
+    std::vector<stream::StateEntry*> live_entries() const;
+    Result<void> section(stream::SectionType type, const stream::StateEntry& entry,
+                         const std::function<Result<void>()>& body);
+    void note_part(std::string name, std::int64_t since, std::uint64_t from);
+    void synced(std::uint64_t count, std::uint64_t fresh_pages) override;
+    bool has(Capability c) const noexcept { return config_.capabilities.has(c); }
+
+    Parts p_;
+    OutgoingConfig config_;
+    Connect connect_;
+    std::move_only_function<void()> done_;
+    Statistics statistics_;
+    Signals signals_;
+    io::Cancel cancel_;
+    io::ChannelPtr channel_;
+    std::optional<stream::ChannelSink> sink_;
+    std::optional<stream::StreamWriter> out_;
+    std::optional<ReturnPath> return_path_;
+    stream::DescriptionWriter description_;
+    std::vector<stream::StateEntry*> set_up_;  // whose cleanup() is owed
+
+    // Pacing
+    RateLimit rate_;
+    SwitchoverEstimate estimate_;
+    AutoConverge converge_;
+    std::int64_t window_start_ = 0;
+    std::uint64_t window_bytes_ = 0;
+    std::uint64_t window_pages_ = 0;
+    std::int64_t period_start_ = 0;
+    std::uint64_t period_fresh_ = 0;
+    std::uint64_t period_bytes_ = 0;
+    std::int64_t last_sync_ns_ = 0;
+
+    // Switchover
+    bool stopped_ = false;       // we stopped the guest
+    bool was_live_ = false;      // and it ran before
+    bool gone_ = false;          // the destination may run it
+    system::RunState before_{};  // its state then
+    std::int64_t stop_ns_ = 0;
+    std::atomic<bool> in_completion_{false};
+
+    mutable std::mutex error_mutex_;
+    std::optional<std::string> error_;  // error_mutex_
+
+    NamedThread thread_;  // last: joins before what it uses is gone
+};
+
+}  // namespace godwit::migration

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The final pass: everything that happens while the guest stands still, in the order that
+// docs/migration/final-pass.md promises.
+#include "migration/handshake.h"
+#include "migration/outgoing.h"
+#include "migration/trace.h"
+#include "system/main_loop.h"
+
+#include <fmt/format.h>
+
+namespace godwit::migration {
+
+using stream::Command;
+using stream::SectionType;
+using stream::StateEntry;
+using system::RunState;
+
+void Outgoing::note_part(std::string name, std::int64_t since, std::uint64_t from)
+{
+    const std::int64_t ns = p_.env.clock.now_ns() - since;
+    const std::uint64_t bytes = out_->position() - from;
+    if (p_.env.recorder != nullptr)
+        p_.env.recorder->record(kTraceSwitchoverPart, name, ns, bytes);
+    statistics_.add_part({std::move(name), ns, bytes});
+}
+
+Result<void> Outgoing::switch_over()
+{
+    GW_TRY(stop_guest());
+    if (has(Capability::PauseBeforeSwitchover)) {
+        GW_TRY(p_.status.apply(Event::Pause));
+        GW_TRY(wait_for_continue());
+    }
+    GW_TRY(p_.status.apply(Event::Switchover));
+    GW_TRY(last_sync());
+    GW_TRY(complete_live());
+    return send_devices();
+}
+
+Result<void> Outgoing::stop_guest()
+{
+    const system::MachineGuard guard(p_.env.lock);
+    system::RunStateMachine& run_state = p_.env.run_state;
+    stop_ns_ = p_.env.clock.now_ns();
+    before_ = run_state.state();
+    was_live_ = run_state.live();
+    p_.global_state.set(to_string(before_));
+    p_.global_state.vm_was_suspended = run_state.was_suspended() || before_ == RunState::Suspended;
+    stopped_ = true;
+    GW_TRY(run_state.stop(RunState::FinishMigrate));
+    note_part("stop", stop_ns_, out_->position());
+    return ok();
+}
+
+Result<void> Outgoing::wait_for_continue()
+{
+    std::unique_lock lock(signals_.mutex);
+    signals_.woken.wait(lock, [&] {
+        return signals_.continued || signals_.cancelled || signals_.path_error || signals_.shut;
+    });
+    if (signals_.continued && !signals_.cancelled)
+        return ok();
+    lock.unlock();
+    return check_interrupted();
+}
+
+// Steps 2 and 3: devices put what they keep in guest RAM there, then the dirty logs are read.
+Result<void> Outgoing::last_sync()
+{
+    const std::int64_t since = p_.env.clock.now_ns();
+    stream::write_command(*out_, Command::SwitchoverStart);
+    const system::MachineGuard guard(p_.env.lock);
+    in_completion_ = true;
+    GW_TRY(p_.notifiers.ask(Moment::InCompletion));
+    p_.ram.source()->final_sync();
+    note_part("last-sync", since, out_->position());
+    return ok();
+}
+
+// Step 4. The machine lock is free: a peer that does not read must not stop the monitors.
+Result<void> Outgoing::complete_live()
+{
+    for (StateEntry* entry : live_entries()) {
+        GW_TRY(check_interrupted());
+        const std::int64_t since = p_.env.clock.now_ns();
+        const std::uint64_t from = out_->position();
+        auto& live = dynamic_cast<LiveStateHandler&>(*entry->live);
+        GW_TRY(section(SectionType::End, *entry, [&] { return live.complete_precopy(*out_); }));
+        GW_TRY(out_->flush());
+        note_part(entry->idstr, since, from);
+    }
+    return ok();
+}
+
+// Called with the machine lock; only fills the writer's buffer.
+Result<void> Outgoing::send_device(const StateEntry& entry)
+{
+    const std::int64_t since = p_.env.clock.now_ns();
+    const std::uint64_t from = out_->position();
+    description_.begin_object();
+    description_.text("name", entry.idstr);
+    description_.number("instance_id", entry.instance_id);
+    GW_TRY(section(SectionType::Full, entry,
+                   [&] { return stream::save_entry(*out_, entry, &description_); }));
+    description_.end_object();
+    if (stopped_)
+        note_part(entry.idstr, since, from);
+    return ok();
+}
+
+// Steps 5 and 6: device state by priority, the end mark, the description.
+Result<void> Outgoing::send_devices()
+{
+    {
+        const system::MachineGuard guard(p_.env.lock);
+        for (const auto& entry : p_.env.registry.entries()) {
+            if (entry->live != nullptr) {
+                if (auto* state = dynamic_cast<FinalState*>(entry->live); state != nullptr)
+                    GW_TRY(section(SectionType::Full, *entry,
+                                   [&] { return state->save_final(*out_); }));
+                continue;
+            }
+            if (!entry->early_setup() && entry->needed())
+                GW_TRY(send_device(*entry));
+        }
+    }
+    GW_TRY(check_interrupted());
+    out_->put_u8(static_cast<std::uint8_t>(SectionType::Eof));
+    description_.end_array();
+    description_.end_object();
+    stream::write_description(*out_, description_.str());
+    const std::int64_t since = p_.env.clock.now_ns();
+    GW_TRY(out_->flush());
+    statistics_.transferred = out_->position();
+    note_part("flush", since, out_->position());
+    return ok();
+}
+
+Result<void> Outgoing::await_shut(const char* while_what)
+{
+    std::unique_lock lock(signals_.mutex);
+    signals_.woken.wait(lock,
+                        [&] { return signals_.shut || signals_.path_error || signals_.cancelled; });
+    if (signals_.cancelled && !signals_.committed)
+        return Error(Errc::Cancelled, "cancelled");
+    if (signals_.shut == 0u) {
+        signals_.committed = true;
+        return ok();
+    }
+    gone_ = gone_ && !signals_.shut;  // it says itself that it failed: the guest is ours
+    if (!signals_.peer_error.empty())
+        return Error(Errc::Io, "destination: " + signals_.peer_error);
+    if (signals_.shut)
+        return Error(Errc::Io, fmt::format("the destination failed {}", while_what));
+    return *signals_.path_error;
+}
+
+// Step 7. Without a return path sending is all there is. With a QEMU we wait for its SHUT. With a
+// Godwit the guest is ours until it says that it has everything and we answer.
+Result<void> Outgoing::hand_over()
+{
+    const std::int64_t since = p_.env.clock.now_ns();
+    if (!return_path_) {
+        GW_TRY(channel_->close());
+        note_part("handover", since, out_->position());
+        const std::lock_guard guard(signals_.mutex);
+        if (signals_.cancelled)
+            return Error(Errc::Cancelled, "cancelled");
+        signals_.committed = true;
+        return ok();
+    }
+    bool godwit = false;
+    {
+        std::unique_lock lock(signals_.mutex);
+        signals_.woken.wait(lock, [&] {
+            return (signals_.echo_seen && (!signals_.peer_godwit || signals_.ready)) ||
+                   signals_.shut || signals_.path_error || signals_.cancelled;
+        });
+        godwit = signals_.ready && !signals_.cancelled && !signals_.shut && !signals_.path_error;
+        signals_.committed = godwit;
+    }
+    if (godwit) {
+        gone_ = true;
+        stream::write_command_be32(*out_, Command::Ping, kGodwitGo);
+        GW_TRY(with_context(out_->flush(), "handing over; the destination may be running"));
+    }
+    auto shut = await_shut("to load");
+    if (!shut && gone_)
+        return std::move(shut).error().context(
+            "after the handover; the destination may be running");
+    GW_TRY(std::move(shut));
+    note_part("handover", since, out_->position());
+    return ok();
+}
+
+}  // namespace godwit::migration

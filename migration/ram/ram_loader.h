@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Guest memory on the destination: reads the `ram` section into the blocks. Nothing outside them is
+// ever touched, whatever the stream says.
+#pragma once
+
+#include "migration/environment.h"
+#include "migration/live_state.h"
+#include "system/guest_memory.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace godwit::migration {
+
+/// Threads  the incoming thread.
+/// Errors   BadFormat in QEMU's words, with the byte position.
+class RamLoader {
+public:
+    explicit RamLoader(Environment& env) : env_(env) {}
+
+    /// Empties the blocks: a page that is in no record is zero.
+    Result<void> setup();
+    Result<void> load(StreamReader& in);
+
+    std::uint64_t pages_loaded() const noexcept { return pages_; }
+
+private:
+    struct Block {
+        system::RamBlock* block;
+        std::vector<bool> received;  // a page that is not is zero, and need not be made so
+    };
+
+    Result<void> load_list(StreamReader& in, std::uint64_t total);
+    Result<void> load_record(StreamReader& in, std::uint64_t word);
+    Result<Block*> named_block(StreamReader& in);
+    Result<void> load_zero(StreamReader& in, Block& block, std::uint64_t offset);
+    Result<void> load_xbzrle(StreamReader& in, Block& block, std::uint64_t offset);
+
+    Environment& env_;
+    std::vector<Block> blocks_;
+    Block* last_ = nullptr;
+    std::uint64_t pages_ = 0;
+};
+
+}  // namespace godwit::migration

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Guest memory on the source: what one outgoing attempt does for the `ram` section.
+#pragma once
+
+#include "migration/live_state.h"
+#include "migration/ram/dirty_tracker.h"
+#include "migration/ram/page_sink.h"
+#include "migration/statistics.h"
+
+#include <functional>
+#include <memory>
+
+namespace godwit::migration {
+
+/// What the pass loop tells others.
+class RamObserver {
+public:
+    virtual ~RamObserver() = default;
+    /// The dirty log was synced for the `count`th time; so many pages became dirty.
+    virtual void synced(std::uint64_t count, std::uint64_t fresh_pages) = 0;
+};
+
+/// Threads  the migration thread.
+class RamSource {
+public:
+    struct Options {
+        bool detect_zero = true;
+        std::uint64_t xbzrle_cache_bytes = 0;
+    };
+    RamSource(Environment& env, Statistics& statistics, RamObserver& observer, Options options);
+
+    Result<void> setup(StreamWriter& out);
+    Pending pending_estimate() const;
+    Result<Pending> pending_exact();
+    Result<Progress> iterate(StreamWriter& out, Budget& budget);
+    /// The last dirty sync; its own step, because every listener and not only RAM needs it.
+    void final_sync();
+    Result<void> complete(StreamWriter& out);
+
+private:
+    void sync(bool last);
+    void count_remaining();
+
+    Environment& env_;
+    Statistics& statistics_;
+    RamObserver& observer_;
+    Options options_;
+    DirtyTracker tracker_;
+    std::unique_ptr<PageSink> sink_;
+    std::uint64_t syncs_ = 0;
+};
+
+}  // namespace godwit::migration

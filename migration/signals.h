@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// What others tell a migration thread while it works or waits.
+#pragma once
+
+#include "util/result.h"
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+
+namespace godwit::migration {
+
+/// One mutex and one condition for everything an outgoing attempt may wait for.
+///
+/// Threads  any; members are guarded by `mutex`, every change is followed by a notify.
+struct Signals {
+    std::mutex mutex;
+    std::condition_variable woken;
+    bool cancelled = false;
+    bool committed = false;  ///< the destination may run: too late to cancel
+    bool continued = false;  ///< migrate-continue came
+    // From the return path:
+    bool echo_seen = false;  ///< the first PING was answered: we know who the peer is
+    bool peer_godwit = false;
+    bool ready = false;  ///< the peer, a Godwit, has everything
+    bool switchover_ack = false;
+    std::optional<std::uint32_t> shut;
+    std::optional<Error> path_error;  ///< the return path is gone
+    std::string peer_error;           ///< what a Godwit says went wrong there
+
+    template <class F>
+    void tell(F change)
+    {
+        {
+            const std::lock_guard guard(mutex);
+            change();
+        }
+        woken.notify_all();
+    }
+};
+
+}  // namespace godwit::migration

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Whole migrations in one process.
+#include "tests/unit/migration/test_machine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace godwit::migration {
+namespace {
+
+using system::RunState;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(Move, TakesMemoryDevicesAndRunStateAlong)
+{
+    TestMachine a;
+    TestMachine b;
+    for (std::uint64_t page : {0u, 3u, 255u})
+        a.write(page, page + 7);
+    a.state = {0xdeadbeef, 2};
+    a.start_guest();
+    move(a, b);
+    for (std::uint64_t page : {0u, 3u, 255u})
+        EXPECT_EQ(b.word(page), page + 7);
+    EXPECT_EQ(b.word(1), 0u);
+    EXPECT_EQ(b.state.value, 0xdeadbeefu);
+    EXPECT_EQ(b.state.mode, 2);
+    EXPECT_EQ(a.run_state.state(), RunState::Postmigrate);
+    EXPECT_EQ(b.run_state.state(), RunState::Running);
+    EXPECT_FALSE(a.dirty.started);
+}
+
+TEST(Move, AStoppedGuestStaysStopped)
+{
+    TestMachine a;
+    TestMachine b;
+    a.start_guest();
+    {
+        const system::MachineGuard guard(a.lock);
+        ASSERT_TRUE(a.run_state.stop(RunState::Paused));
+    }
+    move(a, b);
+    EXPECT_EQ(b.run_state.state(), RunState::Paused);
+}
+
+TEST(Move, ASuspendedGuestStaysSuspended)
+{
+    TestMachine a;
+    TestMachine b;
+    a.start_guest();
+    {
+        const system::MachineGuard guard(a.lock);
+        ASSERT_TRUE(a.run_state.set(RunState::Suspended));
+    }
+    move(a, b);
+    EXPECT_EQ(b.run_state.state(), RunState::Suspended);
+}
+
+TEST(Move, WorksWithoutAnyMemory)
+{
+    TestMachine a(0);
+    TestMachine b(0);
+    move(a, b);
+    EXPECT_EQ(b.run_state.state(), RunState::Prelaunch);
+}
+
+TEST(Move, WithAReturnPathTheDestinationCompletesFirst)
+{
+    TestMachine a;
+    TestMachine b;
+    a.enable({Capability::ReturnPath});
+    a.start_guest();
+    std::atomic<bool> b_was_first{false};
+    const auto watch = a.service->on_status(Side::Source, [&](Status, Status to) {
+        if (to == Status::Completed)
+            b_was_first = b.run_state.running();
+    });
+    move(a, b);
+    EXPECT_TRUE(b_was_first);
+}
+
+TEST(Move, TellsItsEventsInOrder)
+{
+    TestMachine a;
+    TestMachine b;
+    a.enable({Capability::Events});
+    b.enable({Capability::Events});
+    move(a, b);
+    EXPECT_THAT(a.history(),
+                ElementsAre("setup", "pass 1", "active", "device", "pass 2", "completed"));
+    EXPECT_THAT(b.history(), ElementsAre("setup", "active", "completed"));
+}
+
+TEST(Move, PagesThatChangeMeanwhileArriveAsTheyAreLast)
+{
+    TestMachine a;
+    TestMachine b;
+    for (std::uint64_t page = 0; page < 256; ++page)
+        a.write(page, page + 1);
+    a.start_guest();
+    std::uint64_t round = 0;
+    a.dirty.on_sync = [&](bool last) {
+        // What an accelerator would find in its log: written since the last sync.
+        ++round;
+        a.write(round % 256, 1000 + round);
+        if (last)
+            a.write(200, 4711);
+    };
+    move(a, b);
+    EXPECT_EQ(std::memcmp(a.ram->host(), b.ram->host(), a.ram->used_length()), 0);
+    EXPECT_EQ(b.word(200), 4711u);
+}
+
+TEST(Move, XbzrleSendsDifferencesAndLosesNothing)
+{
+    TestMachine a(4 << 20);
+    TestMachine b(4 << 20);
+    a.enable({Capability::Xbzrle});
+    for (std::uint64_t page = 0; page < 1024; ++page)
+        for (std::uint64_t i = 0; i < 512; ++i)
+            std::memcpy(a.ram->host() + page * 4096 + i * 8, &i, 8);
+    a.set({.max_bandwidth = 20u << 20, .downtime_limit_ms = 1});
+    a.start_guest();
+    int round = 0;
+    a.dirty.on_sync = [&](bool last) {
+        if (++round > 6 && !last)
+            return;
+        for (std::uint64_t page = 0; page < 600; page += 3)
+            a.write(page, page * 31 + static_cast<std::uint64_t>(round));
+    };
+    move(a, b);
+    EXPECT_EQ(std::memcmp(a.ram->host(), b.ram->host(), a.ram->used_length()), 0);
+    const auto report = a.service->report();
+    ASSERT_NE(report.statistics, nullptr);
+    EXPECT_GT(report.statistics->xbzrle_pages, 0u);
+}
+
+TEST(Move, UntouchedPagesAreNeitherSentNorPopulated)
+{
+    TestMachine a(256u << 20);
+    TestMachine b(256u << 20);
+    a.write(5, 1);
+    a.write(60000, 2);
+    move(a, b);
+    EXPECT_EQ(b.word(5), 1u);
+    EXPECT_EQ(b.word(60000), 2u);
+    const auto report = a.service->report();
+    ASSERT_NE(report.statistics, nullptr);
+    // Huge pages may have come with the two that were written.
+    EXPECT_LT(report.statistics->normal_pages + report.statistics->zero_pages, 2000u);
+    EXPECT_LT(report.statistics->transferred, 1u << 20);
+}
+
+TEST(Move, WhatTheDestinationHadBeforeIsGone)
+{
+    TestMachine a;
+    TestMachine b;
+    std::memset(b.ram->host(), 0x5a, b.ram->used_length());
+    a.write(9, 9);
+    move(a, b);
+    EXPECT_EQ(std::memcmp(a.ram->host(), b.ram->host(), a.ram->used_length()), 0);
+}
+
+TEST(Move, BothWaysAndBackAgain)
+{
+    TestMachine first;
+    first.start_guest();
+    first.write(1, 1);
+    std::unique_ptr<TestMachine> here;
+    TestMachine* from = &first;
+    for (int i = 0; i < 20; ++i) {
+        auto there = std::make_unique<TestMachine>();
+        from->state.value += 1;
+        move(*from, *there);
+        ASSERT_EQ(there->word(1), 1u);
+        here = std::move(there);
+        from = here.get();
+    }
+    EXPECT_EQ(here->state.value, 20u);
+}
+
+TEST(Move, TwoAtOnceDoNotMeet)
+{
+    TestMachine a1;
+    TestMachine b1;
+    TestMachine a2;
+    TestMachine b2;
+    a1.write(1, 11);
+    a2.write(1, 22);
+    auto [l1, r1] = io::make_memory_channels(4096).value();
+    auto [l2, r2] = io::make_memory_channels(4096).value();
+    ASSERT_TRUE(b1.expect_from(std::move(r1)));
+    ASSERT_TRUE(b2.expect_from(std::move(r2)));
+    ASSERT_TRUE(a1.migrate_to(std::move(l1)));
+    ASSERT_TRUE(a2.migrate_to(std::move(l2)));
+    for (TestMachine* m : {&a1, &a2, &b1, &b2})
+        EXPECT_EQ(m->wait_for_end(), Status::Completed) << m->error();
+    EXPECT_EQ(b1.word(1), 11u);
+    EXPECT_EQ(b2.word(1), 22u);
+}
+
+}  // namespace
+}  // namespace godwit::migration
