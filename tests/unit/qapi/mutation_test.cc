@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 #include <iterator>
 #include <random>
-#include <regex>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -124,12 +124,28 @@ TEST(Mutation, GoodRequestsAreReadAndWrittenUnchanged)
     }
 }
 
+/// One of the texts of docs/developer/qapi.md, with something between the first quotes.
+bool is_refusal(std::string_view text)
+{
+    for (const std::string_view start : {"Parameter '", "Invalid parameter type for '"}) {
+        if (!text.starts_with(start))
+            continue;
+        const std::string_view rest = text.substr(start.size());
+        const std::size_t end = rest.find('\'');
+        if (end == 0 || end == rest.npos)
+            return false;
+        const std::string_view what = rest.substr(end + 1);
+        if (start.starts_with('I'))
+            return what.starts_with(", expected: ");
+        return what == " is missing" || what == " is unexpected" ||
+               what.starts_with(" expects uint") || what.starts_with(" expects int") ||
+               what.starts_with(" does not accept value '");
+    }
+    return false;
+}
+
 TEST(Mutation, DamagedArgumentsAreReadOrRefusedByName)
 {
-    const std::regex refusal(
-        "Parameter '[^']+' (is missing|is unexpected|expects u?int(8_t|16_t|32_t|64)|"
-        "does not accept value '[^']*')"
-        "|Invalid parameter type for '[^']+', expected: [A-Za-z]+");
     const auto good = good_requests();
     Mutator mutator(20250423);
     std::size_t read = 0;
@@ -140,10 +156,7 @@ TEST(Mutation, DamagedArgumentsAreReadOrRefusedByName)
         const auto written = request_readers().at(command)(damaged);
         if (!written) {
             const std::string& text = written.error().message();
-            // An object that is no object is the whole of the arguments.
-            ASSERT_TRUE(std::regex_match(text, refusal) || text.find('\0') != text.npos ||
-                        text == "Invalid parameter type for '<anonymous>', expected: object")
-                << text << ": " << damaged.dump();
+            ASSERT_TRUE(is_refusal(text)) << text << ": " << damaged.dump();
             continue;
         }
         ++read;
