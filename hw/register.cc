@@ -20,7 +20,11 @@ Result<void> register_types(system::TypeRegistry& types)
     GW_TRY(register_i8259(types));
     GW_TRY(register_ioapic(types));
     GW_TRY(register_i8254(types));
-    return register_rtc(types);
+    GW_TRY(register_rtc(types));
+    GW_TRY(register_q35(types));
+    GW_TRY(register_lpc(types));
+    GW_TRY(register_misc(types));
+    return register_i8042(types);
 }
 
 }  // namespace godwit::hw

@@ -14,5 +14,9 @@ Result<void> register_i8259(system::TypeRegistry& types);
 Result<void> register_ioapic(system::TypeRegistry& types);
 Result<void> register_i8254(system::TypeRegistry& types);
 Result<void> register_rtc(system::TypeRegistry& types);
+Result<void> register_q35(system::TypeRegistry& types);
+Result<void> register_lpc(system::TypeRegistry& types);
+Result<void> register_misc(system::TypeRegistry& types);
+Result<void> register_i8042(system::TypeRegistry& types);
 
 }  // namespace godwit::hw

@@ -35,7 +35,9 @@ constexpr auto kExpressConfig =
         [](StreamReader& in, PciState& s, Version v) { return load_config(in, s, v); })
         .when([](const PciState& s) { return s.config.size() == pci::kExpressConfigSize; });
 
-constexpr auto kPci = vmstate<PciState>(
+}  // namespace
+
+constexpr VMStateDef<PciState, 4> kPciState = vmstate<PciState>(
     "PCIDevice", {.current = 2, .oldest = 1},
     field<&PciState::version_id>("version_id").at_most_local(), kConfig, kExpressConfig,
     custom<PciState>(
@@ -54,9 +56,9 @@ constexpr auto kPci = vmstate<PciState>(
             }
             return {};
         }));
-static_assert(kPci.well_formed());
+static_assert(kPciState.well_formed());
 
-constexpr auto kMsix =
+constexpr VMStateDef<PciMsixState, 1> kPciMsixState =
     vmstate<PciMsixState>("msix", {.current = 1, .oldest = 1},
                           custom<PciMsixState>(
                               "msix", "msix state",
@@ -68,11 +70,6 @@ constexpr auto kMsix =
                                   GW_TRY(in.get_bytes(std::as_writable_bytes(std::span(s.table))));
                                   return in.get_bytes(std::as_writable_bytes(std::span(s.pending)));
                               }));
-
-}  // namespace
-
-const VMStateOf<PciState>& kPciState = kPci;
-const VMStateOf<PciMsixState>& kPciMsixState = kMsix;
 
 Result<void> PciDevice::save_pci(PciState& into) const
 {

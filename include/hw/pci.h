@@ -102,20 +102,21 @@ struct MsiMessage {
     std::uint32_t data = 0;
 };
 
-/// What every PCI device migrates: structure "PCIDevice" v2, the first field of its section.
+/// What every PCI device migrates: structure "PCIDevice" v2, the first field of its section:
+/// `structure<&MyState::pci>("parent_obj", kPciState)`.
 struct PciState {
     std::int32_t version_id = 2;
     std::vector<std::uint8_t> config;  ///< 256 or 4096 bytes
     std::array<std::int32_t, 4> irq_state{};
 };
-extern const migration::stream::VMStateOf<PciState>& kPciState;
+extern const migration::stream::VMStateDef<PciState, 4> kPciState;
 
 /// MSI-X table and pending bits as the stream has them: structure "msix".
 struct PciMsixState {
     std::vector<std::uint8_t> table;
     std::vector<std::uint8_t> pending;
 };
-extern const migration::stream::VMStateOf<PciMsixState>& kPciMsixState;
+extern const migration::stream::VMStateDef<PciMsixState, 1> kPciMsixState;
 
 /// A bus of type "PCI". Devices find it as parent_bus().
 ///
@@ -210,6 +211,7 @@ public:
 
     std::span<std::uint8_t> config() noexcept { return pci_.config; }
     std::span<const std::uint8_t> config() const noexcept { return pci_.config; }
+    std::uint8_t config_u8(unsigned offset) const { return pci_.config[offset]; }
     std::uint16_t config_u16(unsigned offset) const;
     std::uint32_t config_u32(unsigned offset) const;
     void set_config(unsigned offset, std::uint64_t value, unsigned size);
