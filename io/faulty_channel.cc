@@ -62,8 +62,8 @@ public:
         if (fault.kind == Kind::Notify && !fault.reached)
             return;
         Plan& plan = plan_of(fault.direction);
-        plan.faults.push_back(std::move(fault));
-        std::ranges::stable_sort(plan.faults, {}, &Fault::at);
+        const auto place = std::ranges::upper_bound(plan.faults, fault.at, {}, &Fault::at);
+        plan.faults.insert(place, std::move(fault));
         plan.fired.assign(plan.faults.size(), false);
     }
 

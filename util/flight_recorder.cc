@@ -7,10 +7,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstring>
 #include <ctime>
 #include <fmt/core.h>
-#include <limits>
+#include <unistd.h>
 
 namespace godwit {
 
@@ -84,10 +85,80 @@ std::vector<TraceValue> read_values(const TraceEventInfo& event, const std::uint
     return values;
 }
 
+// What came from outside must not move a terminal's cursor.
+char printable(char c) noexcept
+{
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+}
+
 std::string value_text(const TraceValue& value)
 {
-    return std::visit([](const auto& v) { return fmt::format("{}", v); }, value);
+    std::string text = std::visit([](const auto& v) { return fmt::format("{}", v); }, value);
+    std::ranges::transform(text, text.begin(), printable);
+    return text;
 }
+
+// A line that is put together without memory from anywhere else, for signal handlers.
+class SafeLine {
+public:
+    void put(char c) noexcept
+    {
+        if (size_ < text_.size() - 1)
+            text_[size_++] = printable(c);
+    }
+    void put(std::string_view text) noexcept
+    {
+        for (const char c : text)
+            put(c);
+    }
+    void put(std::uint64_t number, int digits = 1) noexcept
+    {
+        std::array<char, 20> reversed;
+        int count = 0;
+        for (; number > 0 || count < digits; number /= 10)
+            reversed[static_cast<std::size_t>(count++)] = static_cast<char>('0' + number % 10);
+        while (count > 0)
+            put(reversed[static_cast<std::size_t>(--count)]);
+    }
+    // Returns the word behind the value.
+    const std::uint64_t* put_value(TraceFieldType type, const std::uint64_t* word) noexcept
+    {
+        switch (type) {
+        case TraceFieldType::U64:
+            put(*word);
+            return word + 1;
+        case TraceFieldType::I64:
+            if (static_cast<std::int64_t>(*word) < 0)
+                put('-');
+            put(static_cast<std::int64_t>(*word) < 0 ? 0 - *word : *word);
+            return word + 1;
+        case TraceFieldType::F64: {
+            std::array<char, 32> digits;
+            const auto end = std::to_chars(digits.data(), digits.data() + digits.size(),
+                                           std::bit_cast<double>(*word))
+                                 .ptr;
+            put(std::string_view(digits.data(), end));
+            return word + 1;
+        }
+        case TraceFieldType::Text: {
+            std::array<char, kTraceTextWords * 8> bytes;
+            std::memcpy(bytes.data(), word, bytes.size());
+            put(std::string_view(bytes.data(), ::strnlen(bytes.data(), kMaxTraceText)));
+            return word + kTraceTextWords;
+        }
+        }
+        return word;
+    }
+    bool write(int fd) noexcept
+    {
+        text_[size_++] = '\n';
+        return ::write(fd, text_.data(), size_) == static_cast<ssize_t>(size_);
+    }
+
+private:
+    std::array<char, 512> text_;
+    std::size_t size_ = 0;
+};
 
 }  // namespace
 
@@ -117,7 +188,8 @@ FlightRecorder::~FlightRecorder() = default;
 void FlightRecorder::put_text(std::uint64_t* to, std::string_view text) noexcept
 {
     std::memset(to, 0, kTraceTextWords * sizeof *to);
-    std::memcpy(to, text.data(), std::min(text.size(), kMaxTraceText));
+    if (!text.empty())
+        std::memcpy(to, text.data(), std::min(text.size(), kMaxTraceText));
 }
 
 void FlightRecorder::commit(const TraceEventInfo& event, const std::uint64_t* words,
@@ -152,32 +224,48 @@ void FlightRecorder::commit(const TraceEventInfo& event, const std::uint64_t* wo
     slot.turn.store(2 * number + 2, release);
 }
 
-std::vector<TraceRecord> FlightRecorder::snapshot(std::size_t limit) const
+// One event as it lies in its slot.
+struct FlightRecorder::Raw {
+    const TraceEventInfo* event = nullptr;
+    std::uint64_t time_ns = 0;
+    std::int32_t tid = 0;
+    std::array<char, 16> thread{};
+    std::array<std::uint64_t, kTraceWords> words;
+};
+
+// False if event `number` is not there yet, was dropped, or was overwritten meanwhile.
+bool FlightRecorder::read(std::uint64_t number, Raw& raw) const noexcept
 {
     constexpr auto acquire = std::memory_order_acquire;
-    const std::uint64_t head = head_.load(acquire);
+    const Slot& slot = slots_[number & (capacity_ - 1)];
+    if (slot.turn.load(acquire) != 2 * number + 2)
+        return false;
+    raw.event = slot.event.load(acquire);
+    raw.time_ns = slot.time_ns.load(acquire);
+    raw.tid = static_cast<std::int32_t>(slot.tid.load(acquire));
+    const std::array<std::uint64_t, 2> name{slot.thread[0].load(acquire),
+                                            slot.thread[1].load(acquire)};
+    for (std::size_t i = 0; i < kTraceWords; ++i)
+        raw.words[i] = slot.words[i].load(acquire);
+    raw.thread = std::bit_cast<std::array<char, 16>>(name);
+    return slot.turn.load(std::memory_order_relaxed) == 2 * number + 2;
+}
+
+std::vector<TraceRecord> FlightRecorder::snapshot(std::size_t limit) const
+{
+    const std::uint64_t head = head_.load(std::memory_order_acquire);
     const std::uint64_t count = std::min<std::uint64_t>({head, capacity_, limit});
     std::vector<TraceRecord> records;
     records.reserve(count);
-    for (std::uint64_t number = head - count; number < head; ++number) {
-        const Slot& slot = slots_[number & (capacity_ - 1)];
-        if (slot.turn.load(acquire) != 2 * number + 2)
-            continue;  // not there yet, dropped, or overwritten meanwhile
-        const TraceEventInfo* event = slot.event.load(acquire);
-        TraceRecord record{.sequence = number, .time_ns = slot.time_ns.load(acquire)};
-        record.tid = static_cast<std::int32_t>(slot.tid.load(acquire));
-        const std::array<std::uint64_t, 2> name{slot.thread[0].load(acquire),
-                                                slot.thread[1].load(acquire)};
-        std::array<std::uint64_t, kTraceWords> words;
-        for (std::size_t i = 0; i < kTraceWords; ++i)
-            words[i] = slot.words[i].load(acquire);
-        if (slot.turn.load(std::memory_order_relaxed) != 2 * number + 2)
-            continue;
-        record.event = event;
-        record.thread = std::bit_cast<std::array<char, 16>>(name).data();
-        record.values = read_values(*event, words.data());
-        records.push_back(std::move(record));
-    }
+    Raw raw;
+    for (std::uint64_t number = head - count; number < head; ++number)
+        if (read(number, raw))
+            records.push_back({.sequence = number,
+                               .time_ns = raw.time_ns,
+                               .tid = raw.tid,
+                               .thread = raw.thread.data(),
+                               .event = raw.event,
+                               .values = read_values(*raw.event, raw.words.data())});
     return records;
 }
 
@@ -199,6 +287,36 @@ std::string FlightRecorder::dump_text(std::size_t limit) const
                             record.time_ns % 1'000'000'000 / 1000, record.tid, record.thread,
                             record.to_string());
     return text;
+}
+
+void FlightRecorder::dump_to(int fd, std::size_t limit) const noexcept
+{
+    const std::uint64_t head = head_.load(std::memory_order_acquire);
+    const std::uint64_t count = std::min<std::uint64_t>({head, capacity_, limit});
+    Raw raw;
+    for (std::uint64_t number = head - count; number < head; ++number) {
+        if (!read(number, raw))
+            continue;
+        SafeLine line;
+        line.put(raw.time_ns / 1'000'000'000);
+        line.put('.');
+        line.put(raw.time_ns % 1'000'000'000 / 1000, 6);
+        line.put(' ');
+        line.put(static_cast<std::uint64_t>(raw.tid));
+        line.put('/');
+        line.put(std::string_view(raw.thread.data()));
+        line.put(' ');
+        line.put(raw.event->name);
+        const std::uint64_t* word = raw.words.data();
+        for (std::size_t i = 0; i < raw.event->field_count; ++i) {
+            line.put(' ');
+            line.put(raw.event->fields[i].name);
+            line.put('=');
+            word = line.put_value(raw.event->fields[i].type, word);
+        }
+        if (!line.write(fd))
+            return;
+    }
 }
 
 Json FlightRecorder::dump_json(std::size_t limit) const

@@ -149,6 +149,9 @@ public:
 
     /// One line an event: "SECONDS.MICROS TID/NAME EVENT field=value ...".
     std::string dump_text(std::size_t limit = SIZE_MAX) const;
+    /// The same lines, written to `fd` without a lock or memory from the heap: a handler of SIGSEGV
+    /// or SIGABRT may call it. Stops at the first write that does not go through.
+    void dump_to(int fd, std::size_t limit = SIZE_MAX) const noexcept;
     /// {"recorded","dropped","capacity","events":[{"seq","time-ns","tid","thread","name","data":{}}]}
     Json dump_json(std::size_t limit = SIZE_MAX) const;
 
@@ -165,6 +168,7 @@ public:
 
 private:
     struct Slot;
+    struct Raw;
     struct Echo;
 
     template <class T>
@@ -182,6 +186,7 @@ private:
     static void put_text(std::uint64_t* to, std::string_view text) noexcept;
     void commit(const TraceEventInfo& event, const std::uint64_t* words,
                 std::size_t count) noexcept;
+    bool read(std::uint64_t number, Raw& raw) const noexcept;
     void echo_event(const TraceEventInfo& event, const std::uint64_t* words,
                     std::uint64_t time_ns) const noexcept;
 

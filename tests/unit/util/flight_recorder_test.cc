@@ -92,6 +92,25 @@ TEST(FlightRecorder, DumpsAsTextAndAsJson)
               R"({"count":1,"delta":2,"rate":3.0,"why":"four"})");
 }
 
+TEST(FlightRecorder, TheDumpForSignalHandlersPrintsTheSameLines)
+{
+    FlightRecorder recorder(8);
+    recorder.record(kAll, 18446744073709551615u, -2147483648, -0.25, "a\nb");
+    recorder.record(kAll, 0u, 0, 1e300, "");
+    recorder.record(kBare);
+    int fds[2];
+    ASSERT_EQ(::pipe(fds), 0);
+    recorder.dump_to(fds[1]);
+    recorder.dump_to(-1);  // does no harm
+    ::close(fds[1]);
+    std::array<char, 4096> text;
+    const ssize_t got = ::read(fds[0], text.data(), text.size());
+    ::close(fds[0]);
+    ASSERT_GT(got, 0);
+    EXPECT_EQ(std::string(text.data(), static_cast<std::size_t>(got)), recorder.dump_text());
+    EXPECT_NE(recorder.dump_text().find("why=a?b\n"), std::string::npos);
+}
+
 TEST(FlightRecorder, EventsThatMatchAPatternAlsoGoToTheLog)
 {
     FlightRecorder recorder(4);
