@@ -19,8 +19,10 @@ using Kind = Fault::Kind;
 
 // The faults of one direction, lowest byte first, and how far we are.
 struct Plan {
-    std::vector<Fault> faults;
-    std::vector<bool> fired;
+    struct Order : Fault {
+        bool fired = false;  // what happens once has happened
+    };
+    std::vector<Order> faults;
     std::uint64_t at = 0;  // bytes that went through
     UniqueFd timer;        // of the delay we are in, if any
 };
@@ -63,8 +65,7 @@ public:
             return;
         Plan& plan = plan_of(fault.direction);
         const auto place = std::ranges::upper_bound(plan.faults, fault.at, {}, &Fault::at);
-        plan.faults.insert(place, std::move(fault));
-        plan.fired.assign(plan.faults.size(), false);
+        plan.faults.insert(place, Plan::Order{std::move(fault)});
     }
 
     PollTarget poll_target(Direction direction) const noexcept override
@@ -208,8 +209,7 @@ private:
         if (plan.timer && !is_readable(plan.timer.get()))
             return Limit{.wait = true};
         plan.timer.reset();
-        for (std::size_t i = 0; i < plan.faults.size(); ++i) {
-            const Fault& fault = plan.faults[i];
+        for (Plan::Order& fault : plan.faults) {
             const bool reached = plan.at >= fault.at;
             if (!reached && fault.kind != Kind::Corrupt)
                 limit.bytes = std::min<std::uint64_t>(limit.bytes, fault.at - plan.at);
@@ -217,14 +217,14 @@ private:
                 continue;
             switch (fault.kind) {
             case Kind::Delay:
-                if (plan.fired[i])
+                if (fault.fired)
                     break;
-                plan.fired[i] = true;
+                fault.fired = true;
                 plan.timer = GW_TRY(start_timer(fault.delay));
                 return Limit{.wait = true};
             case Kind::Notify:
-                if (!plan.fired[i]) {
-                    plan.fired[i] = true;
+                if (!fault.fired) {
+                    fault.fired = true;
                     fault.reached();
                 }
                 break;
