@@ -79,9 +79,12 @@ void MigrationService::shut_down()
     }
 }
 
-Result<void> MigrationService::machine_done()
+Result<void> MigrationService::machine_done(std::string machine_name,
+                                            std::optional<stream::Uuid> uuid)
 {
     ServiceState& s = *state_;
+    s.env.machine_name = std::move(machine_name);
+    s.env.uuid = uuid;
     s.sections.push_back(GW_TRY(s.env.registry.add(stream::kGlobalStateSection, s.global_state)));
     return ok();
 }
@@ -237,21 +240,27 @@ bool MigrationService::in_completion() const noexcept
     return state_->source.status() == Status::Device;
 }
 
-void MigrationService::expect_incoming(bool deferred)
+void MigrationService::expect_incoming()
 {
     state_->incoming_expected = true;
-    state_->incoming_deferred = deferred;
 }
 
-Result<void> MigrationService::incoming(Connect accept, bool exit_on_error)
+Result<void> MigrationService::check_incoming() const
 {
-    ServiceState& s = *state_;
+    const ServiceState& s = *state_;
     if (!s.incoming_expected)
         return Error(Errc::BadState, "'-incoming' was not specified on the command line");
     if (s.incoming_started)
         return Error(Errc::BadState, "The incoming migration has already been started");
     if (s.env.run_state.state() != system::RunState::Inmigrate)
         return Error(Errc::BadState, "Guest is not waiting for an incoming migration");
+    return ok();
+}
+
+Result<void> MigrationService::incoming(Connect accept, bool exit_on_error)
+{
+    ServiceState& s = *state_;
+    GW_TRY(check_incoming());
     s.incoming.reset();
     GW_TRY(s.destination.apply(Event::Start));
     s.source_is_latest = false;

@@ -35,7 +35,6 @@ struct ServiceState {
 
     bool source_is_latest = false;  ///< which side query-migrate talks about
     bool incoming_expected = false;
-    bool incoming_deferred = false;
     bool incoming_started = false;
 
     // The last attempt of each side stays until the next one begins, for its numbers.

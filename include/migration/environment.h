@@ -91,8 +91,6 @@ private:
 
 /// The parts of one machine. Everything outlives the MigrationService.
 struct Environment {
-    std::string machine_name;  ///< versioned, as the configuration section carries it
-    std::optional<stream::Uuid> uuid;
     system::MachineLock& lock;
     system::RunStateMachine& run_state;
     system::GuestMemory& memory;
@@ -102,13 +100,15 @@ struct Environment {
     system::Clocks* clocks = nullptr;  ///< what the `timer` section carries; none in small tests
     Log log;
     FlightRecorder* recorder = nullptr;
-    /// Runs work in the main loop, with the machine lock. From any thread.
-    std::function<void(std::move_only_function<void()>)> post;
     /// A MIGRATION event with this status, and MIGRATION_PASS. From any thread.
     std::function<void(std::string_view status)> emit_status;
     std::function<void(std::uint64_t pass)> emit_pass;
     /// Incoming failed and `exit-on-error` is on: ends the program with status 1.
     std::function<void()> exit_with_failure;
+
+    // Set by MigrationService::machine_done().
+    std::string machine_name{};  ///< versioned, as the configuration section carries it
+    std::optional<stream::Uuid> uuid{};
 };
 
 }  // namespace godwit::migration

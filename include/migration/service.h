@@ -51,8 +51,9 @@ public:
     /// Cancels what runs and waits for it, with the machine lock dropped meanwhile.
     ~MigrationService();
 
-    /// All devices are there: registers `globalstate`, the last section.
-    Result<void> machine_done();
+    /// All devices are there: registers `globalstate`, the last section, and notes the name that
+    /// the configuration section carries and the UUID, if one was given.
+    Result<void> machine_done(std::string machine_name, std::optional<stream::Uuid> uuid = {});
 
     // --- Settings -------------------------------------------------------------------------------
     const Capabilities& capabilities() const noexcept;
@@ -88,7 +89,9 @@ public:
 
     // --- Destination ----------------------------------------------------------------------------
     /// `-incoming` was given: the machine waits, in run state inmigrate.
-    void expect_incoming(bool deferred);
+    void expect_incoming();
+    /// Whether incoming() would be refused now, and why.
+    Result<void> check_incoming() const;
     /// migrate-incoming, or `-incoming URI` once the machine is done. `accept` is called in the
     /// incoming thread. `exit_on_error`: a failure ends the program.
     Result<void> incoming(Connect accept, bool exit_on_error = true);

@@ -86,9 +86,7 @@ struct TestMachine {
         if (ram_bytes != 0)
             ram = memory.create({.id = "ram", .used_length = ram_bytes}).value();
         service = MigrationService::create(
-                      {.machine_name = "test",
-                       .uuid = {},
-                       .lock = lock,
+                      {.lock = lock,
                        .run_state = run_state,
                        .memory = memory,
                        .registry = registry,
@@ -105,7 +103,7 @@ struct TestMachine {
                              .start_clock = {},
                              .emit = [this](std::string_view e) { note(std::string(e)); }});
         device = registry.add(kTestDevice, state).value();
-        EXPECT_TRUE(service->machine_done());
+        EXPECT_TRUE(service->machine_done("test"));
         watches.push_back(service->on_status(Side::Source, [this](Status, Status s) { seen(s); }));
         watches.push_back(
             service->on_status(Side::Destination, [this](Status, Status s) { seen(s); }));
@@ -142,7 +140,7 @@ struct TestMachine {
     {
         const system::MachineGuard guard(lock);
         EXPECT_TRUE(run_state.set(system::RunState::Inmigrate));
-        service->expect_incoming(true);
+        service->expect_incoming();
         return service->incoming(
             [c = std::move(channel)](const io::Patience&) mutable -> Result<io::ChannelPtr> {
                 return std::move(c);

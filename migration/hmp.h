@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// The human monitor's twins of the migration commands.
+#pragma once
+
+namespace godwit::system {
+class HmpTable;
+}
+
+namespace godwit::migration {
+
+class MigrationQmp;
+class MigrationService;
+
+/// `commands` and `service` outlive the table.
+void add_human_commands(system::HmpTable& table, MigrationQmp& commands, MigrationService& service);
+
+}  // namespace godwit::migration

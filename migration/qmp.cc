@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "migration/qmp.h"
+
+#include "migration/addresses.h"
+#include "system/dirty_log.h"
+#include "system/vm.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace godwit::migration {
+namespace {
+
+Error not_yet(std::string_view what)
+{
+    return Error(Errc::Unsupported, fmt::format("{} is not supported by this version", what));
+}
+
+qapi::MigrationStats stats_of(const Statistics& s)
+{
+    constexpr auto page = static_cast<std::int64_t>(system::kPageSize);
+    qapi::MigrationStats r{};
+    r.transferred = static_cast<std::int64_t>(s.transferred.load());
+    r.remaining = static_cast<std::int64_t>(s.remaining.load());
+    r.total = static_cast<std::int64_t>(s.total.load());
+    r.duplicate = static_cast<std::int64_t>(s.zero_pages.load());
+    r.normal = static_cast<std::int64_t>(s.normal_pages.load());
+    r.normal_bytes = r.normal * page;
+    r.dirty_pages_rate = static_cast<std::int64_t>(s.dirty_pages_rate.load());
+    r.mbps = s.mbps.load();
+    r.dirty_sync_count = static_cast<std::int64_t>(s.dirty_sync_count.load());
+    r.page_size = page;
+    r.pages_per_second = s.pages_per_second.load();
+    r.precopy_bytes = s.precopy_bytes.load();
+    r.downtime_bytes = s.downtime_bytes.load();
+    return r;
+}
+
+qapi::XBZRLECacheStats xbzrle_of(const Statistics& s, const Parameters& p)
+{
+    qapi::XBZRLECacheStats r{};
+    r.cache_size = p.xbzrle_cache_size;
+    r.bytes = static_cast<std::int64_t>(s.xbzrle_bytes.load());
+    r.pages = static_cast<std::int64_t>(s.xbzrle_pages.load());
+    r.cache_miss = static_cast<std::int64_t>(s.xbzrle_cache_miss.load());
+    const double tried = static_cast<double>(r.pages + r.cache_miss);
+    r.cache_miss_rate = tried > 0 ? static_cast<double>(r.cache_miss) / tried : 0;
+    r.encoding_rate = r.bytes > 0 ? static_cast<double>(r.pages) * system::kPageSize /
+                                        static_cast<double>(r.bytes)
+                                  : 0;
+    r.overflow = static_cast<std::int64_t>(s.xbzrle_overflow.load());
+    return r;
+}
+
+// The numbers of a source, each in the phases where it is final or meant to move.
+void add_source(qapi::MigrationInfo& info, const MigrationReport& report, const Parameters& p,
+                std::int64_t now_ns)
+{
+    const Statistics& s = *report.statistics;
+    info.ram = stats_of(s);
+    info.setup_time = s.setup_ms.load();
+    const std::int64_t total = s.total_ms.load();
+    info.total_time = total >= 0 ? total : (now_ns - s.start_ns.load()) / 1'000'000;
+    if (report.status == Status::Completed)
+        info.downtime = s.downtime_ms.load();
+    else
+        info.expected_downtime = s.expected_downtime_ms.load();
+    if (const unsigned percent = s.throttle_percent.load(); percent != 0)
+        info.cpu_throttle_percentage = percent;
+    if (report.show_xbzrle)
+        info.xbzrle_cache = xbzrle_of(s, p);
+}
+
+}  // namespace
+
+Result<qapi::MigrationInfo> MigrationQmp::query_migrate()
+{
+    const MigrationReport report = service_.report();
+    qapi::MigrationInfo info;
+    if (!report.blocked_reasons.empty())
+        info.blocked_reasons = report.blocked_reasons;
+    if (!report.status)
+        return info;
+    info.status = qapi::from_string<qapi::MigrationStatus>(to_string(*report.status));
+    if (report.error)
+        info.error_desc = *report.error;
+    if (report.statistics != nullptr)
+        add_source(info, report, service_.parameters(), SteadyClock().now_ns());
+    if (!report.source && !listening_.empty() &&
+        (*report.status == Status::Setup || *report.status == Status::Active)) {
+        info.socket_address.emplace();
+        for (const io::SocketAddress& address : listening_)
+            info.socket_address->push_back(to_qapi(address));
+    }
+    return info;
+}
+
+Result<void> MigrationQmp::migrate_cancel()
+{
+    return service_.cancel();
+}
+
+Result<void> MigrationQmp::migrate_continue(const qapi::MigrateContinueArgs& args)
+{
+    const std::string_view name = qapi::to_string(args.state);
+    for (std::size_t i = 0; i < kStatusCount; ++i)
+        if (to_string(static_cast<Status>(i)) == name)
+            return service_.continue_from(static_cast<Status>(i));
+    return Error(Errc::InvalidArgument, "unknown status");
+}
+
+Result<void> MigrationQmp::migrate(qapi::CommandContext& context, const qapi::MigrateArgs& args)
+{
+    const io::Address address = GW_TRY(main_address(args.uri, args.channels));
+    if (args.resume.value_or(false))
+        return Error(Errc::BadState, "Cannot resume if there is no paused migration");
+    GW_TRY(service_.check_migrate());
+    return service_.migrate(GW_TRY(connector(address, context, vm_.fds())));
+}
+
+Result<void> MigrationQmp::migrate_incoming(qapi::CommandContext& context,
+                                            const qapi::MigrateIncomingArgs& args)
+{
+    const io::Address address = GW_TRY(main_address(args.uri, args.channels));
+    GW_TRY(service_.check_incoming());
+    Acceptor from = GW_TRY(acceptor(address, context, vm_.fds()));
+    GW_TRY(service_.incoming(std::move(from.accept), args.exit_on_error.value_or(true)));
+    listening_ = std::move(from.listening);
+    return ok();
+}
+
+// --- Not before postcopy works -------------------------------------------------------------------
+
+Result<void> MigrationQmp::migrate_start_postcopy()
+{
+    return Error(Errc::BadState,
+                 "Enable postcopy with migrate_set_capability before the start of migration");
+}
+
+Result<void> MigrationQmp::migrate_recover(qapi::CommandContext&, const qapi::MigrateRecoverArgs&)
+{
+    return Error(Errc::BadState, "Migrate recover can only be run when postcopy is paused.");
+}
+
+Result<void> MigrationQmp::migrate_pause()
+{
+    return Error(Errc::BadState, "migrate-pause is currently only supported during postcopy-active "
+                                 "or postcopy-recover state");
+}
+
+// --- Known by name -------------------------------------------------------------------------------
+
+Result<void> MigrationQmp::calc_dirty_rate(const qapi::CalcDirtyRateArgs&)
+{
+    return not_yet("calc-dirty-rate");
+}
+
+Result<qapi::DirtyRateInfo> MigrationQmp::query_dirty_rate(const qapi::QueryDirtyRateArgs&)
+{
+    return not_yet("query-dirty-rate");
+}
+
+Result<void> MigrationQmp::set_vcpu_dirty_limit(const qapi::SetVcpuDirtyLimitArgs&)
+{
+    return Error(Errc::Unsupported, "dirty page limit feature requires KVM with accelerator"
+                                    " property 'dirty-ring-size' set'");
+}
+
+Result<void> MigrationQmp::cancel_vcpu_dirty_limit(const qapi::CancelVcpuDirtyLimitArgs&)
+{
+    return ok();
+}
+
+Result<std::vector<qapi::DirtyLimitInfo>> MigrationQmp::query_vcpu_dirty_limit()
+{
+    return std::vector<qapi::DirtyLimitInfo>();
+}
+
+Result<std::vector<qapi::MigrationThreadInfo>> MigrationQmp::query_migrationthreads()
+{
+    return std::vector<qapi::MigrationThreadInfo>();
+}
+
+// Without a network card there is nobody to announce.
+Result<void> MigrationQmp::announce_self(const qapi::AnnounceParameters&)
+{
+    return ok();
+}
+
+Result<void> MigrationQmp::yank(const qapi::YankArgs&)
+{
+    return not_yet("yank");
+}
+
+Result<std::vector<qapi::YankInstance>> MigrationQmp::query_yank()
+{
+    return std::vector<qapi::YankInstance>();
+}
+
+}  // namespace godwit::migration

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "migration/vm_migration.h"
+
+#include "migration/hmp.h"
+#include "migration/qmp.h"
+#include "migration/stream/registry.h"
+#include "qapi/command_context.h"
+#include "qapi/migration_events.h"
+#include "system/accelerator.h"
+#include "system/command_line.h"
+#include "system/machine.h"
+#include "system/main_loop.h"
+#include "system/run_state.h"
+#include "system/vm.h"
+
+#include <cstring>
+
+namespace godwit::migration {
+
+struct VmMigration::Impl {
+    explicit Impl(system::Vm& the_vm)
+        : vm(the_vm), dirty(vm.memory(), vm.lock(), [this](unsigned percent) {
+              for (system::Vcpu* vcpu : vm.vcpus())
+                  vcpu->set_throttle(percent);
+          })
+    {}
+
+    system::Vm& vm;
+    SteadyClock clock;
+    ListenerDirtySource dirty;
+    std::unique_ptr<MigrationService> service;
+    std::unique_ptr<MigrationQmp> qmp;
+    std::optional<std::string> incoming;  // -incoming
+    bool only_migratable = false;
+};
+
+Result<std::unique_ptr<VmMigration>> VmMigration::create(system::Vm& vm)
+{
+    auto impl = std::make_unique<Impl>(vm);
+    impl->service = GW_TRY(MigrationService::create(
+        {.lock = vm.lock(),
+         .run_state = vm.run_state(),
+         .memory = vm.ram(),
+         .registry = vm.state_registry(),
+         .dirty = impl->dirty,
+         .clock = impl->clock,
+         .clocks = &vm.clocks(),
+         .log = vm.log().with_category("migration"),
+         .recorder = &vm.recorder(),
+         .emit_status =
+             [&vm](std::string_view status) {
+                 if (const auto s = qapi::from_string<qapi::MigrationStatus>(status))
+                     qapi::emit_migration(vm.events(), *s);
+             },
+         .emit_pass =
+             [&vm](std::uint64_t pass) {
+                 qapi::emit_migration_pass(vm.events(), static_cast<std::int64_t>(pass));
+             },
+         .exit_with_failure =
+             [&vm] {
+                 vm.loop().post([&vm] {
+                     vm.set_exit_status(1);
+                     vm.loop().quit();
+                 });
+             }}));
+    impl->qmp = std::make_unique<MigrationQmp>(vm, *impl->service);
+    return std::unique_ptr<VmMigration>(new VmMigration(std::move(impl)));
+}
+
+VmMigration::VmMigration(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+VmMigration::~VmMigration()
+{
+    impl_->service->shut_down();
+}
+
+void VmMigration::add_options(system::CommandLine& line)
+{
+    line.add({.name = "incoming",
+              .parameters = "uri|defer",
+              .help = "wait for a migration from tcp:HOST:PORT, unix:PATH, vsock:CID:PORT, fd:N,\n"
+                      "                file:PATH[,offset=SIZE] or exec:COMMAND; defer: until "
+                      "migrate-incoming says from where",
+              .stage = system::Stage::Settings,
+              .handle = [impl = impl_.get()](const std::string& argument) -> Result<void> {
+                  impl->incoming = argument;
+                  impl->vm.config().incoming = true;
+                  impl->service->expect_incoming();
+                  return impl->vm.run_state().set(system::RunState::Inmigrate);
+              }});
+    line.add({.name = "only-migratable",
+              .parameters = "",
+              .help = "refuse what could not be migrated",
+              .stage = system::Stage::Settings,
+              .handle = [impl = impl_.get()](const std::string&) -> Result<void> {
+                  impl->service->blockers().set_only_migratable(true);
+                  return ok();
+              }});
+}
+
+Result<void> VmMigration::machine_done()
+{
+    system::Vm& vm = impl_->vm;
+    std::optional<stream::Uuid> uuid;
+    if (vm.config().uuid) {
+        uuid.emplace();
+        std::memcpy(uuid->data(), vm.config().uuid->data(), uuid->size());
+    }
+    if (vm.accelerator() != nullptr)
+        impl_->service->set_dirty_ring(vm.accelerator()->dirty_ring_size() != 0);
+    if (const auto* entry = vm.state_registry().unmigratable();
+        entry != nullptr && impl_->service->blockers().only_migratable())
+        return Error(Errc::PermissionDenied, "Device " + entry->idstr +
+                                                 " is not migratable, but --only-migratable was "
+                                                 "specified");
+    return impl_->service->machine_done(
+        vm.machine() != nullptr ? vm.machine()->info().name : "none", uuid);
+}
+
+Result<void> VmMigration::begin()
+{
+    if (!impl_->incoming)
+        return ok();
+    impl_->vm.run_state().set_autostart(!impl_->vm.config().stopped);
+    if (*impl_->incoming == "defer")
+        return ok();
+    qapi::CommandContext nobody;
+    qapi::MigrateIncomingArgs args;
+    args.uri = *impl_->incoming;
+    auto begun = impl_->qmp->migrate_incoming(nobody, args);
+    return with_context(std::move(begun), "-incoming " + *impl_->incoming);
+}
+
+MigrationService& VmMigration::service() noexcept
+{
+    return *impl_->service;
+}
+
+qapi::MigrationCommands& VmMigration::commands() noexcept
+{
+    return *impl_->qmp;
+}
+
+void VmMigration::add_human_commands(system::HmpTable& table)
+{
+    migration::add_human_commands(table, *impl_->qmp, *impl_->service);
+}
+
+}  // namespace godwit::migration
