@@ -205,6 +205,17 @@ Result<OptionList> parse_endpoint_options(std::string_view kind, std::string_vie
 
 }  // namespace
 
+std::span<const std::string_view> chardev_backend_names() noexcept
+{
+    static constexpr auto kNames = [] {
+        std::array<std::string_view, kBackends.size()> names;
+        for (std::size_t i = 0; i < names.size(); ++i)
+            names[i] = kBackends[i].name;
+        return names;
+    }();
+    return kNames;
+}
+
 Result<OptionList> parse_short_chardev(std::string_view text)
 {
     const std::size_t colon = text.find(':');

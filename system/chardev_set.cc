@@ -80,6 +80,11 @@ Result<Chardev*> ChardevSet::add(std::string_view chardev_option)
     return impl_->create(*id, options);
 }
 
+Result<Chardev*> ChardevSet::create(const std::string& label, const OptionList& options)
+{
+    return impl_->create(label, options);
+}
+
 Result<Chardev*> ChardevSet::add_short(std::string_view text, std::string label)
 {
     if (text == "none")

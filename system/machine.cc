@@ -10,6 +10,11 @@ void Machine::reset(Vm& vm, ResetKind kind)
     vm.devices().reset_all(kind);
 }
 
+Result<std::vector<std::byte>> Machine::device_tree(Vm&)
+{
+    return Error(Errc::Unsupported, "This machine doesn't have an FDT");
+}
+
 namespace {
 
 std::vector<std::unique_ptr<Machine>> all_machines(const TypeRegistry& types)

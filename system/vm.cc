@@ -2,12 +2,20 @@
 #include "system/vm.h"
 
 #include "system/vm_private.h"
+#include "util/flight_recorder.h"
 #include "util/log.h"
 
 #include <algorithm>
 #include <cassert>
 
 namespace godwit::system {
+
+namespace {
+
+constexpr TraceEvent<std::string_view, std::string_view> kRunStateChange{"run_state_change",
+                                                                         {"from", "to"}};
+
+}  // namespace
 
 void WaitingEvents::emit(std::string_view event, Json data)
 {
@@ -32,6 +40,11 @@ Vm::Impl::Impl(Vm& vm, Log& log_, FlightRecorder& recorder_, std::unique_ptr<Mai
     for (const char* name : {"objects", "chardevs"})
         (void)root.add_child(name, types.create("container").value());
     types.set_root(&root);
+    const TraceEventInfo* const events[] = {&kRunStateChange};
+    recorder.declare(events);
+    run_state_trace = run_state.on_change([this](RunState from, RunState to) {
+        recorder.record(kRunStateChange, to_string(from), to_string(to));
+    });
     run_state.set_hooks({
         .pause_vcpus = [&vm] { vm.pause_vcpus(); },
         .resume_vcpus = [&vm] { vm.resume_vcpus(); },

@@ -56,6 +56,7 @@ struct Vm::Impl {
     AddressSpace memory;
     AddressSpace io;
     RunStateMachine run_state;
+    Registration run_state_trace;
     ChardevSet chardevs;
     std::unique_ptr<Accelerator> accelerator;
     std::vector<Vcpu*> vcpus;

@@ -41,6 +41,13 @@ public:
 
     /// `info registers`, lines end in LF.
     virtual std::string describe_registers() const = 0;
+    /// Where a linear address lies in guest-physical memory, by the guest's page tables as they
+    /// are.
+    virtual Result<std::uint64_t> translate(std::uint64_t linear)
+    {
+        (void)linear;
+        return Error(Errc::Unsupported, "this CPU has no page tables");
+    }
     virtual Result<void> inject_nmi() { return Error(Errc::Unsupported, "this CPU takes no NMI"); }
 
     /// 0 = full speed, 99 = one per cent of it. Acts at once.

@@ -15,6 +15,10 @@
 #include <string_view>
 #include <vector>
 
+namespace godwit {
+class OptionList;
+}
+
 namespace godwit::system {
 
 class MainLoop;
@@ -87,6 +91,9 @@ private:
     std::shared_ptr<FrontEnd> front_end_;
 };
 
+/// "socket", "file", ...: what -chardev and chardev-add know.
+std::span<const std::string_view> chardev_backend_names() noexcept;
+
 /// All chardevs of a Vm: -chardev, -serial, -qmp, -monitor, -qtest, chardev-add.
 ///
 /// Errors   in QEMU's words, without the option: the caller adds it.
@@ -99,6 +106,9 @@ public:
     /// `options` as parsed from "-chardev socket,id=c0,path=P,server=on,wait=off"
     /// (util/option_list.h).
     Result<Chardev*> add(std::string_view chardev_option);
+    /// The same in parts: key "backend" and the keys of -chardev.
+    /// Errors   "Chardev with id 'x' already exists".
+    Result<Chardev*> create(const std::string& label, const OptionList& options);
     /// The short forms: "stdio", "unix:PATH[,server=on,wait=off]", "tcp:...", "file:PATH", "null",
     /// "none" (returns nullptr), "pty", "pipe:PATH", "fd:N", "chardev:ID", "mon:stdio".
     Result<Chardev*> add_short(std::string_view text, std::string label);

@@ -6,6 +6,7 @@
 #include "system/device.h"
 #include "util/result.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -51,7 +52,8 @@ public:
     virtual bool wakeup_suspend_support() const noexcept { return false; }
     virtual void wakeup(Vm&) {}
     virtual Result<void> powerdown(Vm&) { return Error(Errc::Unsupported, "no power button"); }
-    /// A free-form tree of the board for `-machine dumpdtb=`: see hw/machine/device_tree.h.
+    /// The board as a flattened device tree (`-machine dumpdtb=`, the dumpdtb command).
+    virtual Result<std::vector<std::byte>> device_tree(Vm& vm);
 
     // What every machine takes; properties of the type "machine". The start-up copies what
     // VmConfig has a place for.
