@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "accel/kvm/memory_slots.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <fmt/format.h>
+
+namespace godwit::accel::kvm {
+namespace {
+
+using system::kPageBits;
+using system::kPageSize;
+
+/// The whole pages of a section; size 0 if there are none.
+system::MemorySection whole_pages(const system::MemorySection& section)
+{
+    const std::uint64_t start = (section.start + kPageSize - 1) & ~(kPageSize - 1);
+    const std::uint64_t end = (section.start + section.size) & ~(kPageSize - 1);
+    system::MemorySection pages = section;
+    pages.size = 0;
+    if (start >= end || start < section.start)
+        return pages;
+    return section.part(start, end - start);
+}
+
+bool wanted(const system::MemorySection& section)
+{
+    return section.kind != system::RegionKind::Io && section.block != nullptr;
+}
+
+/// The mask of bits [from, to) of a word, both at most 64.
+std::uint64_t bits_between(std::uint64_t from, std::uint64_t to)
+{
+    const std::uint64_t below_to = to >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << to) - 1;
+    return from >= 64 ? 0 : below_to & ~((std::uint64_t{1} << from) - 1);
+}
+
+}  // namespace
+
+MemorySlots::MemorySlots(const KvmMachine& machine, RunGate& gate, Log log)
+    : machine_(machine), gate_(gate), log_(std::move(log))
+{
+    const int slots = machine.extension(KVM_CAP_NR_MEMSLOTS);
+    max_slots_ = slots > 0 ? static_cast<std::uint32_t>(slots) : 32;
+}
+
+MemorySlots::~MemorySlots() = default;
+
+Result<void> MemorySlots::apply(const Slot& slot, std::uint64_t size, bool logging)
+{
+    kvm_userspace_memory_region region{};
+    region.slot = slot.id;
+    region.flags = (slot.readonly ? KVM_MEM_READONLY : 0) | (logging ? KVM_MEM_LOG_DIRTY_PAGES : 0);
+    region.guest_phys_addr = slot.start;
+    region.memory_size = size;
+    region.userspace_addr =
+        reinterpret_cast<std::uintptr_t>(slot.block->host()) + slot.block_offset;
+    return checked(GW_KVM(machine_.fd(), KVM_SET_USER_MEMORY_REGION, &region),
+                   fmt::format("memory slot {} at {:#x} + {:#x} ('{}')", slot.id, slot.start,
+                               slot.size, slot.block->id()));
+}
+
+Result<void> MemorySlots::region_add(const system::MemorySection& section)
+{
+    if (!wanted(section))
+        return {};
+    const system::MemorySection pages = whole_pages(section);
+    if (pages.size == 0)
+        return {};
+    std::lock_guard guard(mutex_);
+    if (slots_.size() >= max_slots_)
+        return Error(Errc::Unsupported,
+                     fmt::format("no free memory slot for '{}' at {:#x}: KVM has {}", section.name,
+                                 section.start, max_slots_));
+    Slot slot;
+    if (free_ids_.empty()) {
+        slot.id = next_id_++;
+    } else {
+        slot.id = free_ids_.back();
+        free_ids_.pop_back();
+    }
+    slot.start = pages.start;
+    slot.size = pages.size;
+    slot.block = pages.block->shared_from_this();
+    slot.block_offset = pages.block_offset;
+    slot.readonly = pages.readonly() || !pages.block->writable();
+    slot.logging = global_log_ && !slot.readonly;
+    if (auto done = apply(slot, slot.size, slot.logging); !done) {
+        free_ids_.push_back(slot.id);
+        return done;
+    }
+    slots_.emplace(slot.start, std::move(slot));
+    return {};
+}
+
+void MemorySlots::region_del(const system::MemorySection& section)
+{
+    if (!wanted(section))
+        return;
+    const system::MemorySection pages = whole_pages(section);
+    if (pages.size == 0)
+        return;
+    if (!gate_.closed())
+        gate_.close();
+    std::lock_guard guard(mutex_);
+    const auto found = slots_.find(pages.start);
+    if (found == slots_.end())
+        return;
+    Slot& slot = found->second;
+    if (slot.logging)
+        sync(slot);
+    if (auto done = apply(slot, 0, false); !done)
+        log_.report(done.error());
+    free_ids_.push_back(slot.id);
+    slots_.erase(found);
+}
+
+void MemorySlots::commit()
+{
+    if (gate_.closed())
+        gate_.open();
+}
+
+Result<void> MemorySlots::update_logging(Slot& slot)
+{
+    const bool on = (global_log_ || slot.section_logged) && !slot.readonly;
+    if (on == slot.logging)
+        return {};
+    if (!on)
+        sync(slot);
+    GW_TRY(apply(slot, slot.size, on));
+    slot.logging = on;
+    slot.reported.clear();
+    return {};
+}
+
+template <class F>
+void MemorySlots::for_slots(const system::MemorySection& section, F&& f)
+{
+    if (!wanted(section))
+        return;
+    std::lock_guard guard(mutex_);
+    auto it = slots_.upper_bound(section.start);
+    if (it != slots_.begin())
+        --it;
+    for (; it != slots_.end() && it->second.start < section.start + section.size; ++it)
+        if (it->second.start + it->second.size > section.start)
+            f(it->second);
+}
+
+void MemorySlots::log_start(const system::MemorySection& section)
+{
+    for_slots(section, [this](Slot& slot) {
+        slot.section_logged = true;
+        if (auto done = update_logging(slot); !done)
+            log_.report(done.error());
+    });
+}
+
+void MemorySlots::log_stop(const system::MemorySection& section)
+{
+    for_slots(section, [this](Slot& slot) {
+        slot.section_logged = false;
+        if (auto done = update_logging(slot); !done)
+            log_.report(done.error());
+    });
+}
+
+Result<void> MemorySlots::log_global_start()
+{
+    std::lock_guard guard(mutex_);
+    global_log_ = true;
+    for (auto& [start, slot] : slots_) {
+        auto done = update_logging(slot);
+        if (done)
+            continue;
+        global_log_ = false;
+        for (auto& [again, undo] : slots_)
+            if (auto undone = update_logging(undo); !undone)
+                log_.report(undone.error());
+        return done;
+    }
+    if (machine_.dirty_ring_entries() != 0)
+        reaper_ = NamedThread("kvm-dirty-ring", [this](std::stop_token stop) { reap(stop); });
+    return {};
+}
+
+/// A vCPU whose ring is full leaves the guest; better somebody empties it before.
+void MemorySlots::reap(const std::stop_token& stop)
+{
+    std::mutex unshared;
+    std::condition_variable_any never;
+    while (!stop.stop_requested()) {
+        harvest();
+        std::unique_lock lock(unshared);
+        never.wait_for(lock, stop, std::chrono::milliseconds(1), [] { return false; });
+    }
+}
+
+void MemorySlots::log_global_stop()
+{
+    reaper_ = NamedThread();
+    std::lock_guard guard(mutex_);
+    global_log_ = false;
+    for (auto& [start, slot] : slots_)
+        if (auto done = update_logging(slot); !done)
+            log_.report(done.error());
+}
+
+void MemorySlots::log_sync(const system::MemorySection& section)
+{
+    for_slots(section, [this](Slot& slot) {
+        if (slot.logging)
+            sync(slot);
+    });
+}
+
+void MemorySlots::log_sync_global(bool)
+{
+    harvest();
+}
+
+/// Reads the kernel's bitmap of the slot and marks it in the block's log; with a ring, harvests.
+void MemorySlots::sync(Slot& slot)
+{
+    if (machine_.dirty_ring_entries() != 0)
+        return harvest_locked();
+    const std::uint64_t pages = slot.size >> kPageBits;
+    const std::size_t count = (pages + 63) / 64;
+    std::vector<std::uint64_t> words(count);
+    kvm_dirty_log log{};
+    log.slot = slot.id;
+    log.dirty_bitmap = words.data();
+    if (auto done = GW_KVM(machine_.fd(), KVM_GET_DIRTY_LOG, &log); !done) {
+        log_.report(std::move(done).error().context("dirty log of '" + slot.block->id() + "'"));
+        return;
+    }
+    words.back() &= bits_between(0, pages % 64 == 0 ? 64 : pages % 64);
+    const std::uint64_t first = slot.block_offset >> kPageBits;
+    const unsigned shift = first % 64;
+    if (shift == 0) {
+        slot.block->dirty().mark_words(first, words.data(), words.size());
+    } else {  // the slot starts inside of a word of the block's bitmap
+        std::vector<std::uint64_t> moved(count + 1);
+        for (std::size_t i = 0; i < count; ++i) {
+            moved[i] |= words[i] << shift;
+            moved[i + 1] |= words[i] >> (64 - shift);
+        }
+        if (moved.back() == 0)
+            moved.pop_back();
+        slot.block->dirty().mark_words(first - shift, moved.data(), moved.size());
+    }
+    slot.reported = std::move(words);
+}
+
+void MemorySlots::log_clear(const system::MemorySection& section)
+{
+    if (!machine_.manual_protect())
+        return;
+    for_slots(section, [&](Slot& slot) {
+        if (!slot.logging || slot.reported.empty())
+            return;
+        const std::uint64_t from = std::max(section.start, slot.start) - slot.start;
+        const std::uint64_t to =
+            std::min(section.start + section.size, slot.start + slot.size) - slot.start;
+        clear(slot, from >> kPageBits, (to - from) >> kPageBits);
+    });
+}
+
+/// Protects again the pages of [first, first + count) that the last sync reported.
+void MemorySlots::clear(Slot& slot, std::uint64_t first, std::uint64_t count)
+{
+    const std::uint64_t pages = slot.size >> kPageBits;
+    const std::uint64_t first_word = first / 64;
+    const std::uint64_t end_word = (first + count + 63) / 64;
+    std::vector<std::uint64_t> words(slot.reported.begin() +
+                                         static_cast<std::ptrdiff_t>(first_word),
+                                     slot.reported.begin() + static_cast<std::ptrdiff_t>(end_word));
+    words.front() &= bits_between(first % 64, 64);
+    if ((first + count) % 64 != 0)
+        words.back() &= bits_between(0, (first + count) % 64);
+    if (std::ranges::all_of(words, [](std::uint64_t word) { return word == 0; }))
+        return;
+    kvm_clear_dirty_log log{};
+    log.slot = slot.id;
+    log.first_page = first_word * 64;
+    log.num_pages = static_cast<std::uint32_t>(std::min(end_word * 64, pages) - log.first_page);
+    log.dirty_bitmap = words.data();
+    if (auto done = GW_KVM(machine_.fd(), KVM_CLEAR_DIRTY_LOG, &log); !done) {
+        log_.report(std::move(done).error().context("dirty log of '" + slot.block->id() + "'"));
+        return;
+    }
+    for (std::size_t i = 0; i < words.size(); ++i)
+        slot.reported[first_word + i] &= ~words[i];
+}
+
+void MemorySlots::add_ring(DirtyRing ring)
+{
+    std::lock_guard guard(mutex_);
+    rings_.push_back(std::move(ring));
+}
+
+void MemorySlots::harvest()
+{
+    std::lock_guard guard(mutex_);
+    harvest_locked();
+}
+
+/// Collect, let the kernel protect the pages again, and only then mark them: whoever takes a mark
+/// and reads the page sees all that was written before, and what is written after is collected
+/// anew.
+void MemorySlots::harvest_locked()
+{
+    std::vector<DirtyEntry> entries;
+    for (DirtyRing& ring : rings_)
+        ring.collect(entries);
+    if (entries.empty())
+        return;
+    if (auto done = GW_KVM(machine_.fd(), KVM_RESET_DIRTY_RINGS); !done)
+        log_.report(done.error());
+    std::map<std::uint32_t, const Slot*> by_id;
+    for (const auto& [start, slot] : slots_)
+        by_id[slot.id] = &slot;
+    for (const DirtyEntry& entry : entries) {
+        const auto found = by_id.find(entry.slot & 0xffff);
+        if (found == by_id.end() || entry.page >= found->second->size >> kPageBits)
+            continue;
+        const Slot& slot = *found->second;
+        slot.block->dirty().mark({(slot.block_offset >> kPageBits) + entry.page, 1});
+    }
+}
+
+std::size_t MemorySlots::slot_count() const
+{
+    std::lock_guard guard(mutex_);
+    return slots_.size();
+}
+
+}  // namespace godwit::accel::kvm
