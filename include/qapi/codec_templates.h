@@ -23,14 +23,13 @@ Result<void> decode(const Json& value, const Path& path, std::vector<T>& out)
     const auto* items = value.template get_ptr<const Json::array_t*>();
     if (!items)
         return std::unexpected<Error>(wrong_type(path, "array"));
-    out.clear();
-    out.reserve(items->size());
+    // Made at full length and filled in place: growing costs more code than all else here.
+    std::vector<T> fresh(items->size());
     for (std::size_t i = 0; i < items->size(); ++i) {
-        T item{};
-        if (auto done = decode((*items)[i], Path(path, i), item); !done)
+        if (auto done = decode((*items)[i], Path(path, i), fresh[i]); !done)
             return done;
-        out.push_back(std::move(item));
     }
+    out = std::move(fresh);
     return {};
 }
 

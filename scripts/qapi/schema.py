@@ -316,6 +316,9 @@ class Schema:
         if isinstance(name, list):
             if len(name) != 1 or not isinstance(name[0], str):
                 raise SchemaError(place, f"{where}: a list type is written ['Element']")
+            if name[0] == 'bool':
+                raise SchemaError(place, f"{where}: there is no list of bool; std::vector<bool> has "
+                                  'no elements to read into')
             element = self._type(place, name[0], where)
             return self._arrays.setdefault(name[0], Array(element))
         if not isinstance(name, str):

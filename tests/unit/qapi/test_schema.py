@@ -213,6 +213,11 @@ class Definitions(SchemaTest):
         self.check(documented('S', 'x') + "§{ 'struct': 'S', 'data': { 'x': ['int', 'str'] } }",
                    "struct 'S', member 'x': a list type is written ['Element']")
 
+    def test_a_list_of_bool_is_refused(self):
+        self.check(documented('S', 'x') + "§{ 'struct': 'S', 'data': { 'x': ['bool'] } }",
+                   "struct 'S', member 'x': there is no list of bool; std::vector<bool> has no "
+                   'elements to read into')
+
     def test_the_arguments_of_a_command_do_not_take_the_name_of_a_type(self):
         self.check(documented('CArgs') + "{ 'struct': 'CArgs', 'data': {} }\n" +
                    documented('c', 'x') + "§{ 'command': 'c', 'data': { 'x': 'int' } }",
