@@ -2,6 +2,7 @@
 #include "hw/register.h"
 
 #include "hw/isa.h"
+#include "hw/machine/register.h"
 #include "hw/register_private.h"
 
 namespace godwit::hw {
@@ -24,7 +25,8 @@ Result<void> register_types(system::TypeRegistry& types)
     GW_TRY(register_q35(types));
     GW_TRY(register_lpc(types));
     GW_TRY(register_misc(types));
-    return register_i8042(types);
+    GW_TRY(register_i8042(types));
+    return register_machines(types);
 }
 
 }  // namespace godwit::hw
