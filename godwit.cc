@@ -2,6 +2,8 @@
 //
 // main(): the one place that knows every room. It builds a Vm as the command line says and runs it.
 #include "hw/register.h"
+#include "monitor/monitor.h"
+#include "qapi/command_table.h"
 #include "system/command_line.h"
 #include "system/signals.h"
 #include "system/startup.h"
@@ -29,9 +31,14 @@ Result<int> run(const std::string& program, std::span<const char* const> words, 
     const std::unique_ptr<system::Vm> vm = GW_TRY(system::Vm::create(log, recorder));
     GW_TRY(register_rooms(vm->types()));
 
+    qapi::CommandTable commands;
+    monitor::MonitorSet monitors(*vm, commands);
+    monitors.register_commands();
+
     system::CommandLine line;
     system::Startup startup(*vm, line, sink, program);
     startup.add_options();
+    monitors.add_options(line);
     GW_TRY(line.parse(words));
 
     const system::MachineGuard guard(vm->lock());

@@ -41,6 +41,8 @@ Result<void> HmpSession::start()
                     opened();
                 else if (event == Event::Closed && open_)
                     closed();
+                else if (event == Event::Front && open_)
+                    greet();
             },
     }));
     attached_ = true;
@@ -64,6 +66,15 @@ void HmpSession::opened()
 {
     open_ = true;
     chardev_.set_echo(false);
+    if (chardev_.in_front())
+        greet();
+}
+
+/// On a terminal shared with a serial port, not before somebody switches to the monitor.
+void HmpSession::greet()
+{
+    if (editor_)
+        return;
     chardev_.write("Godwit " GW_VERSION " monitor - type 'help' for more information\r\n");
     editor_ = make_editor();
     editor_->prompt();

@@ -34,6 +34,7 @@ public:
 
 private:
     void opened();
+    void greet();
     void closed();
     std::size_t can_receive();
     void receive(std::span<const std::byte> bytes);

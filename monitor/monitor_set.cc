@@ -118,12 +118,15 @@ MonitorSet::MonitorSet(system::Vm& vm, qapi::CommandTable& commands)
     : impl_(std::make_unique<Impl>(vm, commands))
 {
     vm.set_event_sink(this);
+    vm.chardevs().set_monitor_maker(
+        [this](system::Chardev& chardev) { return impl_->add_hmp(chardev); });
 }
 
 MonitorSet::~MonitorSet()
 {
     system::MachineGuardIfNeeded guard(impl_->vm.lock());
     impl_->vm.set_event_sink(nullptr);
+    impl_->vm.chardevs().set_monitor_maker({});
     *impl_->self = nullptr;
     impl_->limiter_timer.reset();
     std::vector<std::shared_ptr<QmpSession>> sessions;
@@ -185,43 +188,41 @@ Result<void> MonitorSet::Impl::add_hmp(system::Chardev& chardev)
 
 Result<void> MonitorSet::add_mon(std::string_view option)
 {
-    const OptionList options = GW_TRY(with_context(OptionList::parse(option, "chardev"), "-mon"));
-    GW_TRY(with_context(options.only({"chardev", "mode", "pretty", "id"}), "-mon"));
-    const std::string label = GW_TRY(with_context(options.require_string("chardev"), "-mon"));
+    const OptionList options = GW_TRY(OptionList::parse(option, "chardev"));
+    GW_TRY(options.only({"chardev", "mode", "pretty", "id"}));
+    const std::string label = GW_TRY(options.require_string("chardev"));
     const std::string mode = options.get_string("mode", "readline");
-    const bool pretty = GW_TRY(with_context(options.get_bool("pretty", false), "-mon"));
+    const bool pretty = GW_TRY(options.get_bool("pretty", false));
     system::Chardev* chardev = impl_->vm.chardevs().find(label);
     if (!chardev)
-        return Error(Errc::NotFound, fmt::format("-mon: chardev \"{}\" not found", label));
+        return Error(Errc::NotFound, fmt::format("chardev \"{}\" not found", label));
     if (mode == "control")
-        return with_context(impl_->add_qmp(*chardev, pretty), "-mon");
+        return impl_->add_qmp(*chardev, pretty);
     if (mode != "readline")
         return Error(Errc::InvalidArgument,
-                     fmt::format("-mon: Parameter 'mode' does not accept value '{}'", mode));
+                     fmt::format("Parameter 'mode' does not accept value '{}'", mode));
     if (pretty)
-        return Error(Errc::InvalidArgument, "-mon: 'pretty' is not compatible with HMP monitors");
-    return with_context(impl_->add_hmp(*chardev), "-mon");
+        return Error(Errc::InvalidArgument, "'pretty' is not compatible with HMP monitors");
+    return impl_->add_hmp(*chardev);
 }
 
 Result<void> MonitorSet::add_qmp(std::string_view device, bool pretty)
 {
-    const std::string_view option = pretty ? "-qmp-pretty" : "-qmp";
-    system::Chardev* chardev = GW_TRY(with_context(impl_->short_chardev(device), option));
-    return chardev ? with_context(impl_->add_qmp(*chardev, pretty), option) : Result<void>();
+    system::Chardev* chardev = GW_TRY(impl_->short_chardev(device));
+    return chardev ? impl_->add_qmp(*chardev, pretty) : Result<void>();
 }
 
 Result<void> MonitorSet::add_hmp(std::string_view device)
 {
-    system::Chardev* chardev = GW_TRY(with_context(impl_->short_chardev(device), "-monitor"));
-    return chardev ? with_context(impl_->add_hmp(*chardev), "-monitor") : Result<void>();
+    system::Chardev* chardev = GW_TRY(impl_->short_chardev(device));
+    return chardev ? impl_->add_hmp(*chardev) : Result<void>();
 }
 
 Result<void> MonitorSet::add_qtest(std::string_view device)
 {
     if (impl_->qtest)
-        return Error(Errc::Exists, "-qtest: there is a qtest server already");
-    system::Chardev* chardev =
-        GW_TRY(with_context(impl_->vm.chardevs().add_short(device, "qtest"), "-qtest"));
+        return Error(Errc::Exists, "there is a qtest server already");
+    system::Chardev* chardev = GW_TRY(impl_->vm.chardevs().add_short(device, "qtest"));
     if (!chardev)
         return {};
     QtestLog log = impl_->qtest_log ? std::move(*impl_->qtest_log) : QtestLog(2, UniqueFd());
@@ -231,7 +232,7 @@ Result<void> MonitorSet::add_qtest(std::string_view device)
         return impl_->load_module(prefix, name);
     };
     impl_->qtest = std::make_shared<QtestServer>(impl_->vm, *chardev, std::move(log), load);
-    return with_context(impl_->qtest->start(), "-qtest");
+    return impl_->qtest->start();
 }
 
 Result<void> MonitorSet::set_qtest_log(const std::string& file)

@@ -34,6 +34,7 @@ public:
     bool connected() const noexcept override;
     void accept_input() override;
     void set_echo(bool on) override;
+    bool in_front() const noexcept override;
 
     using Chardev::can_receive;
     using Chardev::give;
@@ -102,6 +103,8 @@ public:
         }
     }
 
+    const Port& in_front() const noexcept { return *ports_[focus_]; }
+
 private:
     Port& focused() { return *ports_[focus_]; }
     void command(char key, std::byte byte)
@@ -116,6 +119,7 @@ private:
             do {
                 focus_ = (focus_ + 1) % ports_.size();
             } while (!focused().attached() && focus_ != 0);
+            focused().tell(Chardev::FrontEnd::Event::Front);
             base_->accept_input();
             break;
         case 'b':
@@ -168,6 +172,10 @@ void Port::accept_input()
 void Port::set_echo(bool on)
 {
     mux_.base().set_echo(on);
+}
+bool Port::in_front() const noexcept
+{
+    return &mux_.in_front() == this;
 }
 void Port::attached_changed()
 {

@@ -19,6 +19,7 @@ class CommandTable;
 }  // namespace godwit::qapi
 
 namespace godwit::system {
+class CommandLine;
 class HmpTable;
 class Vm;
 }  // namespace godwit::system
@@ -31,7 +32,7 @@ namespace godwit::monitor {
 ///          machine is built (a client may connect early: its requests wait until the loop runs);
 ///          destroyed before the Vm.
 /// Threads  with the machine lock, but emit(), which any thread may call.
-/// Errors   name the option: "-mon: chardev \"x\" not found".
+/// Errors   "chardev \"x\" not found", what the chardev says.
 class MonitorSet : public qapi::EventSink {
 public:
     /// `commands` outlives the set; it may still be filled.
@@ -46,15 +47,18 @@ public:
     void set_module_loader(
         std::function<Result<void>(std::string_view prefix, std::string_view name)> load);
 
-    /// -mon chardev=ID[,mode=control|readline][,pretty=on|off]
+    /// -mon, -qmp, -qmp-pretty, -monitor, -qtest, -qtest-log.
+    void add_options(system::CommandLine& line);
+
+    // What those options do; errors do not name the option.
+    /// "chardev=ID[,mode=control|readline][,pretty=on|off]"
     Result<void> add_mon(std::string_view option);
-    /// -qmp DEV, -qmp-pretty DEV: DEV as for -serial; "none" adds nothing.
+    /// `device` as for -serial; "none" adds nothing.
     Result<void> add_qmp(std::string_view device, bool pretty);
-    /// -monitor DEV
     Result<void> add_hmp(std::string_view device);
-    /// -qtest DEV
+    /// At most one.
     Result<void> add_qtest(std::string_view device);
-    /// -qtest-log FILE: "none" is off. Without it the traffic goes to stderr, as in QEMU.
+    /// For the qtest server made later: "none" is off. Without it the traffic goes to stderr.
     Result<void> set_qtest_log(const std::string& file);
 
     /// Runs one human command; the answer's lines end in CR LF.

@@ -32,7 +32,8 @@ public:
         /// How many bytes it can take now; 0 holds the back end off.
         std::function<std::size_t()> can_receive;
         std::function<void(std::span<const std::byte>)> receive;
-        enum class Event { Opened, Closed, Break };
+        /// Front: a keyboard that several share was given to this front end (C-a c).
+        enum class Event { Opened, Closed, Break, Front };
         std::function<void(Event)> event;
     };
 
@@ -66,6 +67,8 @@ public:
     /// list.
     virtual std::vector<UniqueFd> take_fds() { return {}; }
     virtual void set_echo(bool) {}
+    /// False while several share the back end and the keyboard is another's.
+    virtual bool in_front() const noexcept { return true; }
     /// ringbuf-read and ringbuf-write: nothing and false from any other back end.
     virtual std::optional<std::string> ring_read(std::size_t) { return std::nullopt; }
     virtual bool ring_write(std::span<const std::byte>) { return false; }
