@@ -61,6 +61,7 @@ constexpr auto field(std::string_view name)
     f.is_bool = std::is_same_v<E, bool>;
     if constexpr (Storage<M>::dynamic)
         f.sequence = &kSequenceOps<M>;
+    f.growing = true;
     return f;
 }
 
@@ -75,6 +76,7 @@ constexpr auto buffer(std::string_view name)
     f.type = "buffer";
     if constexpr (Storage<M>::dynamic)
         f.sequence = &kSequenceOps<M>;
+    f.growing = true;
     return f;
 }
 
@@ -91,6 +93,7 @@ constexpr auto bitmap(std::string_view name, std::uint32_t bits = 0)
     f.count = bits == 0 ? f.capacity : bits;
     if constexpr (Storage<M>::dynamic)
         f.sequence = &kSequenceOps<M>;
+    f.growing = true;
     return f;
 }
 
@@ -118,6 +121,7 @@ constexpr auto structure(std::string_view name, const VMStateOf<E>& how)
     f.nested = &how;
     if constexpr (Storage<M>::dynamic)
         f.sequence = &kSequenceOps<M>;
+    f.growing = true;
     return f;
 }
 
@@ -148,6 +152,7 @@ constexpr auto list(std::string_view name, const VMStateOf<E>& how,
     f.count = 1;
     f.capacity = 65536;
     f.sequence = &kSequenceOps<M>;
+    f.growing = true;
     return f;
 }
 

@@ -79,6 +79,8 @@ struct Field {
     bool (*exists)(const void* object, Version version) = nullptr;
     const VMState* nested = nullptr;
     const SequenceOps* sequence = nullptr;
+    bool growing = false;  ///< has a sequence; told apart here because g++ 12 with UBSan cannot
+                           ///< compare addresses in a constant expression
     void* (*present)(void* element) = nullptr;  ///< Nullable: the value inside, or nullptr
     TmpRun tmp = nullptr;
     void (*custom_save)(StreamWriter& out, void* object) = nullptr;

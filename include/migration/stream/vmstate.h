@@ -198,7 +198,7 @@ constexpr bool VMState::well_formed() const
             (f.is_signed ? static_cast<std::int64_t>(f.low) > static_cast<std::int64_t>(f.high)
                          : f.low > f.high))
             return false;
-        const bool unbounded = f.kind == FieldKind::List || f.sequence != nullptr;
+        const bool unbounded = f.kind == FieldKind::List || f.growing;
         if (unbounded && f.capacity == 0)
             return false;
         if (!unbounded && f.capacity != 0 && std::uint64_t{f.first} + f.count > f.capacity)
