@@ -19,18 +19,24 @@ namespace {
 
 constexpr std::uint64_t kFirmwareUnit = 64 << 10;
 constexpr std::uint64_t kMaxFirmware = 16 << 20;
+constexpr std::uint64_t kVgaStart = 0xa0000;
+constexpr std::uint64_t kVgaEnd = 0xc0000;
 
 }  // namespace
 
 X86Board::X86Board() = default;
 X86Board::~X86Board() = default;
 
-Result<void> X86Board::make_ram(system::Vm& vm, std::uint64_t below_4g)
+Result<void> X86Board::make_ram(system::Vm& vm, std::uint64_t below_4g, bool vga_hole)
 {
     ram_ = GW_TRY(system::MachineRam::create(vm));
     ram_below_4g_ = std::min(ram_.size(), below_4g);
     ram_above_4g_ = ram_.size() - ram_below_4g_;
-    ram_.map(vm.memory(), 0, 0, ram_below_4g_, "ram-below-4g");
+    const std::uint64_t hole = vga_hole ? std::min(kVgaStart, ram_below_4g_) : ram_below_4g_;
+    const std::uint64_t after = std::min(std::max(hole, vga_hole ? kVgaEnd : 0), ram_below_4g_);
+    const system::AddressSpace::Transaction transaction(vm.memory());
+    ram_.map(vm.memory(), 0, 0, hole, "ram-below-4g");
+    ram_.map(vm.memory(), after, after, ram_below_4g_ - after, "ram-below-4g");
     ram_.map(vm.memory(), k4GiB, ram_below_4g_, ram_above_4g_, "ram-above-4g");
     return {};
 }
@@ -107,7 +113,7 @@ Result<IoapicDevice*> X86Board::make_ioapic(system::Vm& vm)
 {
     IoapicDevice* ioapic = GW_TRY(add_ioapic(vm));
     for (unsigned pin = 0; pin < kIoapicPins; ++pin)
-        gsi_.connect(pin, ioapic->gpio_in("", pin));
+        gsi_->connect(pin, ioapic->gpio_in("", pin));
     return ioapic;
 }
 
@@ -117,14 +123,14 @@ Result<void> X86Board::make_pics(system::Vm& vm, IsaBus& bus)
     if (vm.accelerator()->irqchip())
         return {};  // the kernel hands a GSI to all its chips
     for (unsigned wire = 0; wire < IsaBus::kIrqs; ++wire)
-        gsi_.connect(wire, pics.input(wire));
+        gsi_->connect(wire, pics.input(wire));
     return {};
 }
 
 void X86Board::connect_isa(IsaBus& bus) const
 {
     for (unsigned wire = 0; wire < IsaBus::kIrqs; ++wire)
-        bus.connect_irq(wire, gsi_.input(wire));
+        bus.connect_irq(wire, gsi_->input(wire));
 }
 
 MemoryMap X86Board::memory_map() const
@@ -186,8 +192,10 @@ void X86Board::load_boot_image(system::Vm& vm, system::ResetKind kind)
 void X86Board::reset(system::Vm& vm, system::ResetKind kind)
 {
     Machine::reset(vm, kind);
-    if (vm.run_state().state() != system::RunState::Inmigrate)
+    if (vm.run_state().state() != system::RunState::Inmigrate) {
+        after_device_reset(vm, kind);
         load_boot_image(vm, kind);
+    }
     fresh_ = false;
 }
 

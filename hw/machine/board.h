@@ -47,8 +47,9 @@ public:
 protected:
     static constexpr std::uint64_t k4GiB = std::uint64_t{1} << 32;
 
-    /// Takes the RAM and maps it: up to `below_4g` bytes at 0, the rest at 4 GiB.
-    Result<void> make_ram(system::Vm& vm, std::uint64_t below_4g);
+    /// Takes the RAM and maps it: up to `below_4g` bytes at 0, the rest at 4 GiB. `vga_hole`
+    /// leaves 0xa0000 to 0xbffff to others.
+    Result<void> make_ram(system::Vm& vm, std::uint64_t below_4g, bool vga_hole = false);
     /// The block "pc.bios" that ends at 4 GiB, of the size of `-bios` or else `default_size`.
     Result<void> make_firmware(system::Vm& vm, std::uint64_t default_size);
     Result<void> make_fw_cfg(system::Vm& vm);
@@ -65,6 +66,9 @@ protected:
     /// The memory map a guest is given.
     MemoryMap memory_map() const;
 
+    bool has_firmware() const noexcept { return !bios_image_.empty(); }
+    /// After the devices' reset: what firmware would have set up.
+    virtual void after_device_reset(system::Vm&, system::ResetKind) {}
     /// What a board without kernel and firmware starts, asked at each reset.
     virtual StubEntry default_entry(system::Vm& vm, system::ResetKind kind);
     /// Everything that makes a difference to the command line only when all devices are there.
@@ -79,7 +83,7 @@ protected:
     std::vector<std::byte> bios_image_;  ///< of -bios
     std::optional<BootPlan> kernel_;
     FwCfg* fw_cfg_ = nullptr;
-    Gsi gsi_{24};
+    std::shared_ptr<Gsi> gsi_ = std::make_shared<Gsi>(24);
     std::vector<VirtioTransport> transports_;
 
 private:

@@ -133,12 +133,8 @@ Result<void> Microvm::make_second_ioapic(system::Vm& vm)
         ioapic->on_message([irqchip](std::uint64_t address, std::uint32_t data) {
             (void)irqchip->send_msi(address, data);
         });
-    Gsi wires(2 * kIoapicPins);
-    for (unsigned pin = 0; pin < kIoapicPins; ++pin) {
-        wires.connect(pin, gsi_.input(pin));
-        wires.connect(kIoapicPins + pin, ioapic->gpio_in("", pin));
-    }
-    gsi_ = std::move(wires);
+    for (unsigned pin = 0; pin < kIoapicPins; ++pin)
+        gsi_->connect(kIoapicPins + pin, ioapic->gpio_in("", pin));
     return {};
 }
 
@@ -153,7 +149,7 @@ Result<void> Microvm::make_transports(system::Vm& vm)
         const Json properties{{"base", base}};
         system::Device* device =
             GW_TRY(vm.devices().add_builtin("virtio-mmio", nullptr, properties));
-        device->gpio_out("", 0).connect(gsi_.input(first_gsi + n));
+        device->gpio_out("", 0).connect(gsi_->input(first_gsi + n));
         transports_.push_back({device, base, first_gsi + n});
     }
     return {};
@@ -171,7 +167,12 @@ Result<void> Microvm::init(system::Vm& vm)
     GW_TRY(make_firmware(vm, kFirmwareSize));
     map_firmware(vm);
     GW_TRY(make_fw_cfg(vm));
-    GW_TRY(make_vcpus(vm, {.pic = pic_ != OnOffAuto::Off, .pit = pit_ != OnOffAuto::Off}));
+    GW_TRY(make_vcpus(vm, {.pic = pic_ != OnOffAuto::Off,
+                           .pit = pit_ != OnOffAuto::Off,
+                           .host_phys_bits = true,
+                           .msi_ext_dest_id = true}));
+    if (second_ioapic())
+        gsi_ = std::make_shared<Gsi>(2 * kIoapicPins);
     GW_TRY(make_ioapic(vm));
     if (second_ioapic())
         GW_TRY(make_second_ioapic(vm));

@@ -6,7 +6,8 @@ namespace godwit::hw {
 Result<void> register_machines(system::TypeRegistry& types)
 {
     GW_TRY(register_none_machine(types));
-    return register_microvm_machine(types);
+    GW_TRY(register_microvm_machine(types));
+    return register_q35_machine(types);
 }
 
 }  // namespace godwit::hw

@@ -212,6 +212,44 @@ TEST_F(MachineTest, AnIncomingMigrationFindsFirmwareEmpty)
     EXPECT_EQ(vm_->memory().load(0xfffffff0, 8), 0u);
 }
 
+TEST_F(MachineTest, Q35IsAPcWithItsMemorySplitAt2GiB)
+{
+    vm_->config().ram_bytes = 4096 * kMiB;
+    ASSERT_TRUE(start("q35"));
+    system::RamBlock* ram = vm_->ram().find("pc.ram");
+    ASSERT_TRUE(ram);
+    EXPECT_EQ(vm_->memory().ram_pointer(2048 * kMiB - 1, 1), ram->host() + 2048 * kMiB - 1);
+    EXPECT_EQ(vm_->memory().ram_pointer(k4GiB, 1), ram->host() + 2048 * kMiB);
+    EXPECT_EQ(vm_->memory().load(0xa0000, 1), 0xffu) << "VGA's place";
+    EXPECT_EQ(vm_->memory().ram_pointer(0xc0000, 1), ram->host() + 0xc0000);
+    EXPECT_EQ(vm_->ram().find("pc.bios")->used_length(), 262144u);
+    EXPECT_EQ(vm_->memory().ram_pointer(0xfffffff0, 1), nullptr) << "ROM";
+    for (const std::uint16_t port : {0x20, 0x40, 0x61, 0x60, 0x70, 0x92, 0x510, 0xcf8})
+        EXPECT_TRUE(vm_->io().find(port)) << port;
+    EXPECT_TRUE(vm_->machine()->wakeup_suspend_support());
+}
+
+TEST_F(MachineTest, Q35WithoutFirmwareComesSetUp)
+{
+    ASSERT_TRUE(start("q35"));
+    for (int round = 0; round < 2; ++round) {
+        vm_->io().store(0xcf8, 0x80000000, 4);
+        const std::uint64_t bridge = vm_->io().load(0xcfc, 4);
+        EXPECT_EQ(bridge & 0xffff, 0x8086u);
+        EXPECT_EQ(vm_->memory().load(0xb0000000, 4), bridge) << "the same by memory";
+        EXPECT_EQ(vm_->memory().load(0xb00f8000, 2), 0x8086u) << "the LPC bridge";
+        EXPECT_EQ(vm_->io().load(0x600, 2), 0u) << "PM1a status";
+        vm_->machine()->reset(*vm_, system::ResetKind::Cold);
+    }
+}
+
+TEST_F(MachineTest, Q35IsTheDefault)
+{
+    auto machine = system::create_machine(vm_->types(), "");
+    ASSERT_TRUE(machine);
+    EXPECT_EQ((*machine)->info().name, "pc-q35-10.0");
+}
+
 TEST_F(MachineTest, TheDeviceTreeNamesMemoryCpusAndDevices)
 {
     const std::string path =
