@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // main(): the one place that knows every room. It builds a Vm as the command line says and runs it.
+#include "accel/accel.h"
 #include "hw/register.h"
+#include "migration/vm_migration.h"
 #include "monitor/monitor.h"
 #include "qapi/command_table.h"
+#include "qapi/migration_commands.h"
+#include "qapi/system_commands.h"
 #include "system/command_line.h"
+#include "system/plugin.h"
+#include "system/qmp.h"
 #include "system/signals.h"
 #include "system/startup.h"
 #include "system/vm.h"
@@ -21,45 +27,97 @@ namespace {
 Result<void> register_rooms(system::TypeRegistry& types)
 {
     GW_TRY(system::register_types(types));
+    GW_TRY(accel::register_types(types));
     return hw::register_types(types);
 }
 
-Result<int> run(const std::string& program, std::span<const char* const> words, StreamLogSink& sink,
-                Log& log, FlightRecorder& recorder)
+/// The rooms of one process, in the order in which they lean on each other.
+class House {
+public:
+    static Result<std::unique_ptr<House>> create(Log& log, FlightRecorder& recorder,
+                                                 StreamLogSink& sink, const std::string& program)
+    {
+        auto vm = GW_TRY(system::Vm::create(log, recorder));
+        const system::MachineGuard guard(vm->lock());
+        GW_TRY(register_rooms(vm->types()));
+        auto migration = GW_TRY(migration::VmMigration::create(*vm));
+        return std::unique_ptr<House>(
+            new House(std::move(vm), std::move(migration), sink, program));
+    }
+
+    /// Does what `words` say; the exit status.
+    Result<int> live(std::span<const char* const> words)
+    {
+        GW_TRY(line_.parse(words));
+        const system::MachineGuard guard(vm_->lock());
+        GW_TRY(startup_.process());
+        if (!line_.finished())
+            GW_TRY(startup_.settings());
+        if (!line_.finished())
+            GW_TRY(build());
+        if (line_.finished())
+            return *line_.finished();
+        GW_TRY(migration_->begin());
+        GW_TRY(startup_.ready());
+        vm_->run();
+        vm_->chardevs().flush(kFlushMs);
+        return vm_->exit_status();
+    }
+
+private:
+    static constexpr unsigned kFlushMs = 1000;
+
+    House(std::unique_ptr<system::Vm> vm, std::unique_ptr<migration::VmMigration> migration,
+          StreamLogSink& sink, const std::string& program)
+        : vm_(std::move(vm)), startup_(*vm_, line_, sink, program),
+          system_qmp_(system::make_system_commands(*vm_, line_)), migration_(std::move(migration)),
+          monitors_(*vm_, commands_)
+    {
+        startup_.add_options();
+        migration_->add_options(line_);
+        monitors_.add_options(line_);
+        qapi::register_commands(commands_, *system_qmp_);
+        qapi::register_commands(commands_, migration_->commands());
+        monitors_.register_commands();
+        migration_->add_human_commands(monitors_.hmp());
+        vm_->chardevs().set_quit_handler(
+            [this] { vm_->request_shutdown(system::ShutdownCause::HostSignal); });
+        monitors_.set_module_loader([this](std::string_view prefix, std::string_view name) {
+            return vm_->plugins().load(prefix, name);
+        });
+    }
+
+    Result<void> build()
+    {
+        signals_ = GW_TRY(system::watch_signals(*vm_));
+        GW_TRY(startup_.backends());
+        if (line_.finished())
+            return {};
+        GW_TRY(startup_.machine());
+        GW_TRY(startup_.devices());
+        if (line_.finished())
+            return {};
+        GW_TRY(migration_->machine_done());
+        return line_.apply(system::Stage::Incoming);
+    }
+
+    std::unique_ptr<system::Vm> vm_;
+    qapi::CommandTable commands_;
+    system::CommandLine line_;
+    system::Startup startup_;
+    std::unique_ptr<qapi::SystemCommands> system_qmp_;
+    std::unique_ptr<migration::VmMigration> migration_;
+    monitor::MonitorSet monitors_;
+    Registration signals_;
+};
+
+Result<int> run(std::span<const char* const> words, const std::string& program, StreamLogSink& sink,
+                Log& log)
 {
     system::hold_signals();
-    const std::unique_ptr<system::Vm> vm = GW_TRY(system::Vm::create(log, recorder));
-    GW_TRY(register_rooms(vm->types()));
-
-    qapi::CommandTable commands;
-    monitor::MonitorSet monitors(*vm, commands);
-    monitors.register_commands();
-
-    system::CommandLine line;
-    system::Startup startup(*vm, line, sink, program);
-    startup.add_options();
-    monitors.add_options(line);
-    GW_TRY(line.parse(words));
-
-    const system::MachineGuard guard(vm->lock());
-    using Step = Result<void> (system::Startup::*)();
-    for (const Step step : {&system::Startup::process, &system::Startup::settings}) {
-        GW_TRY((startup.*step)());
-        if (line.finished())
-            return *line.finished();
-    }
-    const Registration signals = GW_TRY(system::watch_signals(*vm));
-    for (const Step step :
-         {&system::Startup::backends, &system::Startup::machine, &system::Startup::devices}) {
-        GW_TRY((startup.*step)());
-        if (line.finished())
-            return *line.finished();
-    }
-    GW_TRY(line.apply(system::Stage::Incoming));
-    GW_TRY(startup.ready());
-    vm->run();
-    vm->chardevs().flush(1000);
-    return vm->exit_status();
+    FlightRecorder recorder;
+    const auto house = GW_TRY(House::create(log, recorder, sink, program));
+    return house->live(words);
 }
 
 }  // namespace
@@ -73,9 +131,8 @@ int main(int argc, char** argv)
     const auto sink =
         std::make_shared<StreamLogSink>(2, StreamLogSink::Options{.program = program});
     Log log(sink);
-    FlightRecorder recorder;
     const std::span<const char* const> words(argv, static_cast<std::size_t>(argc));
-    const Result<int> ended = run(program, words.subspan(argc > 0 ? 1 : 0), *sink, log, recorder);
+    const Result<int> ended = run(words.subspan(argc > 0 ? 1 : 0), program, *sink, log);
     if (ended)
         return *ended;
     log.report(ended.error());

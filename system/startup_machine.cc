@@ -37,11 +37,14 @@ Result<void> Startup::Impl::try_accelerator(const Accel& accel)
     if (!accelerator)
         return Error(Errc::NotFound, "invalid accelerator " + name);
     GW_TRY(vm.devices().apply_globals(*object));
-    // Wrong properties end the start; only what cannot work here is passed over.
     if (auto set = set_properties(*object, accel.words, "accel"); !set)
         return std::unexpected<Error>(std::move(set).error().with_code(Errc::InvalidArgument));
     object.release();
-    return vm.set_accelerator(std::unique_ptr<Accelerator>(accelerator));
+    // Wrong properties end the start; only what cannot work here is passed over.
+    auto started = vm.set_accelerator(std::unique_ptr<Accelerator>(accelerator));
+    if (!started)
+        return std::unexpected<Error>(std::move(started).error().with_code(Errc::Unsupported));
+    return {};
 }
 
 Result<void> Startup::Impl::choose_accelerator(const MachineInfo& machine)
@@ -67,8 +70,7 @@ Result<void> Startup::Impl::choose_accelerator(const MachineInfo& machine)
         if (done)
             return {};
         last = std::move(done).error().context(accel.option);
-        const Errc code = last->code();
-        if (code == Errc::InvalidArgument)
+        if (last->code() != Errc::Unsupported && last->code() != Errc::NotFound)
             break;
     }
     return *std::move(last);
