@@ -182,8 +182,7 @@ TEST(ObjectStore, KeepsWhatIsInUse)
     EXPECT_EQ(object_error(vm, "thing", "x", {{"size", 1}}),
               "attempt to add duplicate property 'x' to object (type 'container')");
     static_cast<Thing*>(*made)->used = true;
-    EXPECT_EQ(vm.remove_object("x").error().message(),
-              "object 'x' is in use, can not be deleted");
+    EXPECT_EQ(vm.remove_object("x").error().message(), "object 'x' is in use, can not be deleted");
     static_cast<Thing*>(*made)->used = false;
     EXPECT_TRUE(vm.remove_object("x"));
     EXPECT_EQ(vm.remove_object("x").error().message(), "object 'x' not found");
