@@ -407,9 +407,9 @@ void Outgoing::finish(Result<void> result)
             result = Error(Errc::Io, "destination: " + signals_.peer_error);
     }
     return_path_.reset();
+    channel_.reset();  // nothing is written any more
     statistics_.total_ms = (p_.env.clock.now_ns() - statistics_.start_ns) / kMs;
     if (!finished) {
-        channel_.reset();
         restore(std::move(result).error());
         return;
     }
