@@ -26,6 +26,8 @@ Result<void> register_types(system::TypeRegistry& types)
     GW_TRY(register_lpc(types));
     GW_TRY(register_misc(types));
     GW_TRY(register_i8042(types));
+    GW_TRY(register_block(types));
+    GW_TRY(register_ide(types));
     return register_machines(types);
 }
 
