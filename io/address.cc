@@ -314,7 +314,8 @@ std::string to_string(const SocketAddress& address)
 
 Address to_address(SocketAddress address)
 {
-    return std::visit([](auto&& kind) { return Address(std::move(kind)); }, std::move(address));
+    return std::visit([](auto&& kind) { return Address(std::forward<decltype(kind)>(kind)); },
+                      std::move(address));
 }
 
 std::optional<SocketAddress> to_socket_address(const Address& address)

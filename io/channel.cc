@@ -104,10 +104,10 @@ Result<void> Channel::wait(Direction direction)
 
 Result<std::optional<std::size_t>> Channel::try_readv(std::span<const iovec> to)
 {
-    const Pieces pieces(to);
+    Pieces pieces(to);
     if (pieces.empty())
         return 0;
-    auto got = do_readv(Pieces(to).portion());
+    auto got = do_readv(pieces.portion());
     if (!got)
         return told(std::move(got).error());
     if (*got)

@@ -117,6 +117,7 @@ Result<std::unique_ptr<ExecChannel>> ExecChannel::start(const std::vector<std::s
     plan.redirect(from_child.write.get(), STDOUT_FILENO);
     ::posix_spawn_file_actions_addclosefrom_np(&plan.actions, 3);
     std::vector<char*> argv;
+    argv.reserve(args.size() + 1);
     for (const std::string& arg : args)
         argv.push_back(const_cast<char*>(arg.c_str()));
     argv.push_back(nullptr);

@@ -211,6 +211,7 @@ Result<std::unique_ptr<SocketChannel>> Listener::try_accept()
 Result<std::unique_ptr<SocketChannel>> Listener::accept(const Patience& patience)
 {
     std::vector<pollfd> entries;
+    entries.reserve(sockets_.size() + 1);
     for (const UniqueFd& socket : sockets_)
         entries.push_back({.fd = socket.get(), .events = POLLIN, .revents = 0});
     entries.push_back({.fd = patience.cancel.poll_fd(), .events = POLLIN, .revents = 0});
@@ -227,6 +228,7 @@ Result<std::unique_ptr<SocketChannel>> Listener::accept(const Patience& patience
 std::vector<int> Listener::poll_fds() const
 {
     std::vector<int> fds;
+    fds.reserve(sockets_.size());
     for (const UniqueFd& socket : sockets_)
         fds.push_back(socket.get());
     return fds;

@@ -39,6 +39,22 @@ void take_descriptors(const cmsghdr& header, std::vector<UniqueFd>& to)
     }
 }
 
+Result<std::optional<std::size_t>> send_message(int fd, const msghdr& message,
+                                                const std::atomic<bool>& shut)
+{
+    for (;;) {
+        const ssize_t sent = ::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent >= 0)
+            return static_cast<std::size_t>(sent);
+        if (shut)
+            return Error(Errc::Closed, "was shut down");
+        if (would_block(errno))
+            return std::nullopt;
+        if (errno != EINTR)
+            return Error::from_errno("Unable to write to socket");
+    }
+}
+
 std::string name_of(int fd)
 {
     const auto peer = peer_address_of(fd);
@@ -151,27 +167,12 @@ Result<std::optional<std::size_t>> SocketChannel::do_readv(std::span<const iovec
     }
 }
 
-Result<std::optional<std::size_t>> SocketChannel::send(const msghdr& message)
-{
-    for (;;) {
-        const ssize_t sent = ::sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent >= 0)
-            return static_cast<std::size_t>(sent);
-        if (write_shut_)
-            return Error(Errc::Closed, "was shut down");
-        if (would_block(errno))
-            return std::nullopt;
-        if (errno != EINTR)
-            return Error::from_errno("Unable to write to socket");
-    }
-}
-
 Result<std::optional<std::size_t>> SocketChannel::do_writev(std::span<const iovec> from)
 {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(from.data());
     message.msg_iovlen = from.size();
-    return send(message);
+    return send_message(fd_.get(), message, write_shut_);
 }
 
 Result<std::optional<std::size_t>> SocketChannel::do_peek(std::span<std::byte> to)
@@ -237,7 +238,7 @@ Result<std::optional<std::size_t>> SocketChannel::do_write_with_fds(std::span<co
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(fds.size_bytes());
     std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
-    return send(message);
+    return send_message(fd_.get(), message, write_shut_);
 }
 
 Result<std::pair<std::unique_ptr<SocketChannel>, std::unique_ptr<SocketChannel>>> socket_pair()

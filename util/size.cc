@@ -105,7 +105,7 @@ Result<std::uint64_t> parse_size(std::string_view text, std::uint64_t default_un
     const int power = rest.size() == 1 ? power_of(rest[0]) : -1;
     if (!rest.empty() && power < 0)
         return not_a("size", text);
-    const std::uint64_t unit = rest.empty() ? default_unit : std::uint64_t{1} << (10 * power);
+    const std::uint64_t unit = power < 0 ? default_unit : std::uint64_t{1} << (10 * power);
     if (!fraction.empty() && unit == 1)
         return not_a("size", text);  // half a byte
     const auto total = static_cast<unsigned __int128>(whole) * unit + fraction_of(fraction, unit);

@@ -168,7 +168,7 @@ protected:
     virtual Result<std::size_t> do_pwritev(std::span<const iovec> from, std::uint64_t offset);
     // Readable once the direction was shut down on this side, for descriptors that the kernel
     // does not wake; -1: there is none.
-    virtual int wake_fd(Direction direction) const noexcept { return -1; }
+    virtual int wake_fd(Direction) const noexcept { return -1; }
 
 private:
     Error told(Error error) const;

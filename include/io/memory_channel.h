@@ -19,7 +19,7 @@ using ChannelPair = std::pair<ChannelPtr, ChannelPtr>;
 /// `capacity` bytes may be under way in each direction before the writer has to wait.
 /// Features Peek, Shutdown, FdPassing (descriptors are duplicated). Both sides can be polled.
 /// Threads  as Channel; the two sides are independent of each other.
-Result<ChannelPair> make_memory_channels(std::size_t capacity = 256 * 1024,
+Result<ChannelPair> make_memory_channels(std::size_t capacity = 262144,
                                          std::string_view name = "memory");
 
 }  // namespace godwit::io

@@ -10,8 +10,6 @@
 #include <memory>
 #include <string_view>
 
-struct msghdr;
-
 namespace godwit::io {
 
 /// Finds a descriptor that the operator handed over under a name, and gives it away.
@@ -61,7 +59,6 @@ private:
     friend class Listener;
     friend Result<std::unique_ptr<SocketChannel>> connect_socket(const SocketAddress&,
                                                                  const ConnectOptions&);
-    Result<std::optional<std::size_t>> send(const msghdr& message);
     SocketChannel(UniqueFd fd, int family, std::string name);
     UniqueFd fd_;
     int family_;
