@@ -102,7 +102,7 @@ static Result<void> set_numa(const std::vector<OptionList>& nodes, const Machine
                              VmConfig& config)
 {
     for (const OptionList& node : nodes) {
-        if (!machine.numa_mem_supported) {
+        if (!machine.numa) {
             return Error(Errc::Unsupported, "NUMA is not supported by this machine-type")
                 .context("-numa node," + node.to_string());
         }

@@ -35,6 +35,7 @@ public:
         info_ = {.name = "microvm",
                  .description = "microvm (i386)",
                  .max_cpus = 288,
+                 .numa = true,
                  .default_cpu_type = "qemu64-x86_64-cpu",
                  .default_ram_id = "microvm.ram",
                  .default_ram_bytes = 128 * kMiB};

@@ -26,7 +26,8 @@ struct MachineInfo {
     bool is_default = false;
     unsigned max_cpus = 1;
     bool hotpluggable_cpus = false;
-    bool numa_mem_supported = false;
+    bool numa_mem_supported = false;  ///< the obsolete -numa node,mem=
+    bool numa = false;                ///< -numa node,memdev=
     bool acpi = false;
     std::string default_cpu_type;  ///< "qemu64-x86_64-cpu"
     std::string default_ram_id;    ///< "pc.ram"
