@@ -193,8 +193,8 @@ void X86Board::reset(system::Vm& vm, system::ResetKind kind)
 {
     Machine::reset(vm, kind);
     if (vm.run_state().state() != system::RunState::Inmigrate) {
-        after_device_reset(vm, kind);
         load_boot_image(vm, kind);
+        after_boot_image(vm, kind);
     }
     fresh_ = false;
 }

@@ -67,8 +67,8 @@ protected:
     MemoryMap memory_map() const;
 
     bool has_firmware() const noexcept { return !bios_image_.empty(); }
-    /// After the devices' reset: what firmware would have set up.
-    virtual void after_device_reset(system::Vm&, system::ResetKind) {}
+    /// Last at reset: what firmware would have set up.
+    virtual void after_boot_image(system::Vm&, system::ResetKind) {}
     /// What a board without kernel and firmware starts, asked at each reset.
     virtual StubEntry default_entry(system::Vm& vm, system::ResetKind kind);
     /// Everything that makes a difference to the command line only when all devices are there.

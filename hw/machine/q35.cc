@@ -2,6 +2,7 @@
 //
 // Machine "pc-q35-10.0": a PC with PCI Express, started without firmware unless -bios brings one.
 #include "hw/pci/q35.h"
+#include "hw/block.h"
 #include "hw/input/i8042.h"
 #include "hw/intc/ioapic.h"
 #include "hw/machine/board.h"
@@ -17,6 +18,8 @@
 #include "util/log.h"
 
 #include <algorithm>
+#include <array>
+#include <fmt/format.h>
 #include <span>
 
 namespace godwit::hw {
@@ -27,6 +30,9 @@ constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
 constexpr std::uint64_t kFirmwareSize = 256 << 10;
 constexpr std::uint64_t kLowFirmware = 128 << 10;
+constexpr std::uint64_t kStubSize = 4096;
+constexpr system::GuestAddr kBootSector = 0x7c00;
+constexpr std::uint16_t kBootSignature = 0xaa55;
 constexpr std::uint64_t kEcam = 0xb0000000;
 constexpr std::uint64_t kEcamSize = 256 * kMiB;
 constexpr unsigned kPciexbar = 0x60;
@@ -45,7 +51,7 @@ public:
     static std::vector<system::Property> own_properties();
 
 protected:
-    void after_device_reset(system::Vm& vm, system::ResetKind kind) override;
+    void after_boot_image(system::Vm& vm, system::ResetKind kind) override;
     StubEntry default_entry(system::Vm& vm, system::ResetKind kind) override;
 
 private:
@@ -53,6 +59,7 @@ private:
     void copy_low_firmware(system::Vm& vm);
     Result<void> make_host(system::Vm& vm);
     Result<void> make_isa_devices(system::Vm& vm);
+    Result<void> make_disks(system::Vm& vm);
 
     bool i8042_ = true;
     bool hpet_ = false;
@@ -132,6 +139,20 @@ Result<void> Q35::make_isa_devices(system::Vm& vm)
     return {};
 }
 
+Result<void> Q35::make_disks(system::Vm& vm)
+{
+    GW_TRY(vm.devices().add_builtin("ich9-ahci", &host_->bus(), Json{{"addr", "1f.2"}}));
+    for (const Drive* drive : BlockSet::of(vm).default_disks()) {
+        const std::string name = fmt::format("ide.{}", drive->index);
+        system::Bus* bus = vm.devices().find_bus(name);
+        if (!bus)
+            return Error(Errc::InvalidArgument,
+                         fmt::format("-drive index={}: there is no bus {}", drive->index, name));
+        GW_TRY(vm.devices().add_builtin("ide-hd", bus, Json{{"drive", drive->id}}));
+    }
+    return {};
+}
+
 Result<void> Q35::init(system::Vm& vm)
 {
     if (hpet_)
@@ -148,34 +169,52 @@ Result<void> Q35::init(system::Vm& vm)
     GW_TRY(make_vcpus(vm, {}));
     GW_TRY(make_fw_cfg(vm));
     GW_TRY(make_host(vm));
-    return make_isa_devices(vm);
+    GW_TRY(make_isa_devices(vm));
+    return sata_ ? make_disks(vm) : Result<void>();
 }
 
 /// Below 1 MiB all is RAM, whatever the PAM registers say: the end of the firmware is copied there.
+/// Of what we start guests with, the page with the reset vector is enough.
 void Q35::copy_low_firmware(system::Vm& vm)
 {
-    const std::uint64_t size = std::min(bios_->used_length(), kLowFirmware);
+    const std::uint64_t size =
+        has_firmware() ? std::min(bios_->used_length(), kLowFirmware) : kStubSize;
     const std::span<const std::byte> end =
         bios_->bytes().subspan(bios_->used_length() - size, size);
     if (auto copied = vm.memory().write(kMiB - size, end); !copied)
         vm.log().report(copied.error());
 }
 
-void Q35::after_device_reset(system::Vm& vm, system::ResetKind kind)
+void Q35::after_boot_image(system::Vm& vm, system::ResetKind kind)
 {
-    if (has_firmware()) {
-        if (kind == system::ResetKind::Cold && vm.accelerator()->runs_guest_code())
-            copy_low_firmware(vm);
+    if (kind == system::ResetKind::Cold && vm.accelerator()->runs_guest_code())
+        copy_low_firmware(vm);
+    if (has_firmware())
         return;
-    }
     // Without firmware nobody else opens the configuration space.
     host_->mch().config_write(kPciexbar + 4, 0, 4);
     host_->mch().config_write(kPciexbar, static_cast<std::uint32_t>(kEcam | 1), 4);
 }
 
-StubEntry Q35::default_entry(system::Vm&, system::ResetKind)
+/// The boot sector, put in its place; after a wake-up as well, since there is no waking vector.
+StubEntry Q35::default_entry(system::Vm& vm, system::ResetKind)
 {
-    return HaltEntry{};
+    BlockNode* disk = boot_disk(vm);
+    if (!disk)
+        return HaltEntry{};
+    std::array<std::byte, kSectorBytes> sector{};
+    auto loaded = disk->read(0, sector);
+    if (loaded)
+        loaded = vm.memory().write(kBootSector, sector);
+    if (!loaded) {
+        vm.log().report(std::move(loaded).error().context("boot sector"));
+        return HaltEntry{};
+    }
+    if (vm.memory().load(kBootSector + kSectorBytes - 2, 2) != kBootSignature) {
+        vm.log().warn("the first sector of the disk is no boot sector: nothing to start");
+        return HaltEntry{};
+    }
+    return BootSectorEntry{};
 }
 
 void Q35::wakeup(system::Vm&)
