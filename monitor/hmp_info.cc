@@ -187,8 +187,7 @@ Result<void> memdev(HmpContext& context, const HmpArgs&, HmpOutput& out)
             out.print(fmt::format("  {}: {}\n", member, on_off(flag_of(info, member))));
         out.print(fmt::format("  policy: {}\n  host nodes: {}\n", text_of(info, "policy"), nodes));
     }
-    if (!list.empty())
-        out.print("\n");
+    out.print("\n");
     return {};
 }
 
