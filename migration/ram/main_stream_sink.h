@@ -26,6 +26,7 @@ public:
     /// Before the first send(): takes the memory of the cache.
     Result<void> open();
     Result<void> send(const BlockRun& run, bool last) override;
+    std::uint64_t pending() const noexcept override { return bytes_; }
     Result<void> flush() override;
     void pass_begins(std::uint64_t pass) override;
 

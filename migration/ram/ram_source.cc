@@ -76,10 +76,9 @@ Result<Pending> RamSource::pending_exact()
 Result<Progress> RamSource::iterate(StreamWriter& out, Budget& budget)
 {
     BlockRun run;
-    while (!budget.spent(out.position()) && tracker_.take_next(kPagesAtOnce, run)) {
+    while (!budget.spent(out.position() + sink_->pending()) &&
+           tracker_.take_next(kPagesAtOnce, run))
         GW_TRY(sink_->send(run, false));
-        GW_TRY(sink_->flush());
-    }
     GW_TRY(sink_->flush());
     count_remaining();
     out.put_be64(kRamEos);
