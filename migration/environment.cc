@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/environment.h"
 
-#include "system/address_space.h"
-#include "system/main_loop.h"
-#include "system/memory_listener.h"
+#include "system/dirty_tracking.h"
 
-#include <algorithm>
 #include <chrono>
 
 namespace godwit::migration {
@@ -22,70 +19,30 @@ void SteadyClock::wait(std::unique_lock<std::mutex>& lock, std::condition_variab
     woken.wait_until(lock, until);
 }
 
-ListenerDirtySource::ListenerDirtySource(system::AddressSpace& memory, system::MachineLock& lock,
+ListenerDirtySource::ListenerDirtySource(system::AddressSpace& memory, system::GuestMemory& ram,
                                          std::function<void(unsigned)> throttle)
-    : memory_(memory), lock_(lock), throttle_(std::move(throttle))
+    : memory_(memory), ram_(ram), throttle_(std::move(throttle))
 {}
 
 Result<void> ListenerDirtySource::start()
 {
-    const auto listeners = memory_.listeners();
-    for (std::size_t i = 0; i < listeners.size(); ++i) {
-        auto started = listeners[i]->log_global_start();
-        if (started)
-            continue;
-        while (i-- > 0)
-            listeners[i]->log_global_stop();
-        return started;
-    }
+    logging_ = GW_TRY(system::DirtyTracking(memory_, ram_).start(system::DirtyClient::Migration));
     return ok();
 }
 
 void ListenerDirtySource::stop() noexcept
 {
-    auto listeners = memory_.listeners();
-    std::ranges::reverse(listeners);
-    for (system::MemoryListener* listener : listeners)
-        listener->log_global_stop();
+    logging_.reset();
 }
 
 void ListenerDirtySource::sync(bool last)
 {
-    const auto view = memory_.view();
-    const auto listeners = memory_.listeners();
-    for (system::MemoryListener* listener : listeners) {
-        if (listener->has_global_sync()) {
-            listener->log_sync_global(last);
-            continue;
-        }
-        for (const system::MemorySection& section : *view)
-            if (section.block != nullptr)
-                listener->log_sync(section);
-    }
-    for (system::MemoryListener* listener : listeners)
-        listener->log_global_after_sync();
+    system::DirtyTracking(memory_, ram_).sync(last);
 }
 
 void ListenerDirtySource::clear(system::RamBlock& block, system::PageRun pages)
 {
-    const system::MachineGuardIfNeeded guard(lock_);
-    const std::uint64_t from = pages.first << system::kPageBits;
-    const std::uint64_t end = from + (pages.count << system::kPageBits);
-    const auto view = memory_.view();
-    for (const system::MemorySection& section : *view) {
-        if (section.block != &block)
-            continue;
-        const std::uint64_t low = std::max(from, section.block_offset);
-        const std::uint64_t high = std::min(end, section.block_offset + section.size);
-        if (low >= high)
-            continue;
-        system::MemorySection part = section;
-        part.start += low - section.block_offset;
-        part.block_offset = low;
-        part.size = high - low;
-        for (system::MemoryListener* listener : memory_.listeners())
-            listener->log_clear(part);
-    }
+    system::DirtyTracking(memory_, ram_).clear(block, pages);
 }
 
 void ListenerDirtySource::throttle(unsigned percent) noexcept

@@ -19,7 +19,7 @@ namespace godwit::migration {
 
 struct VmMigration::Impl {
     explicit Impl(system::Vm& the_vm)
-        : vm(the_vm), dirty(vm.memory(), vm.lock(), [this](unsigned percent) {
+        : vm(the_vm), dirty(vm.memory(), vm.ram(), [this](unsigned percent) {
               for (system::Vcpu* vcpu : vm.vcpus())
                   vcpu->set_throttle(percent);
           })
@@ -31,7 +31,8 @@ struct VmMigration::Impl {
     std::unique_ptr<MigrationService> service;
     std::unique_ptr<MigrationQmp> qmp;
     std::optional<std::string> incoming;  // -incoming
-    bool only_migratable = false;
+
+    Result<void> take_globals();
 };
 
 Result<std::unique_ptr<VmMigration>> VmMigration::create(system::Vm& vm)
@@ -98,6 +99,23 @@ void VmMigration::add_options(system::CommandLine& line)
               }});
 }
 
+// -global migration.NAME=VALUE.
+Result<void> VmMigration::Impl::take_globals()
+{
+    for (const auto& [name, value] : vm.devices().take_globals("migration")) {
+        const bool on = value == "on" || value == "true" || value == "yes";
+        if (!on && value != "off" && value != "false" && value != "no")
+            return Error(Errc::InvalidArgument,
+                         "-global migration." + name + "=" + value + ": expects 'on' or 'off'");
+        if (name == "x-ignore-unknown-sections")
+            service->set_ignore_unknown_sections(on);
+        else
+            return Error(Errc::Unsupported,
+                         "-global migration." + name + ": is not supported by this version");
+    }
+    return ok();
+}
+
 Result<void> VmMigration::machine_done()
 {
     system::Vm& vm = impl_->vm;
@@ -108,6 +126,12 @@ Result<void> VmMigration::machine_done()
     }
     if (vm.accelerator() != nullptr)
         impl_->service->set_dirty_ring(vm.accelerator()->dirty_ring_size() != 0);
+    vm.devices().set_hotplug_gate([impl = impl_.get()](std::string_view command) -> Result<void> {
+        if (is_running(impl->service->status()))
+            return Error(Errc::BadState, std::string(command) + " not allowed while migrating");
+        return ok();
+    });
+    GW_TRY(impl_->take_globals());
     if (const auto* entry = vm.state_registry().unmigratable();
         entry != nullptr && impl_->service->blockers().only_migratable())
         return Error(Errc::PermissionDenied, "Device " + entry->idstr +

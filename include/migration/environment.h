@@ -7,6 +7,7 @@
 #include "migration/stream/sections.h"
 #include "system/dirty_log.h"
 #include "util/log.h"
+#include "util/registration.h"
 #include "util/result.h"
 
 #include <condition_variable>
@@ -61,10 +62,12 @@ public:
 class DirtySource {
 public:
     virtual ~DirtySource() = default;
+    /// From now on writes are noted: in the blocks' DirtyLogs, whose client Migration is on, at
+    /// once or with the next sync().
     virtual Result<void> start() = 0;
     virtual void stop() noexcept = 0;
-    /// Puts what was written since the last call into the blocks' DirtyLogs (client Migration), by
-    /// listener priority. `last`: the guest is stopped, nothing will be written any more.
+    /// Puts what was written since the last call into the blocks' DirtyLogs, by listener priority.
+    /// `last`: the guest is stopped, nothing will be written any more.
     virtual void sync(bool last) = 0;
     /// These pages are about to be sent: a log that is cleared by hand re-arms now.
     virtual void clear(system::RamBlock& block, system::PageRun pages) = 0;
@@ -75,7 +78,7 @@ public:
 /// The real one: every MemoryListener of the machine's memory, in priority order.
 class ListenerDirtySource final : public DirtySource {
 public:
-    ListenerDirtySource(system::AddressSpace& memory, system::MachineLock& lock,
+    ListenerDirtySource(system::AddressSpace& memory, system::GuestMemory& ram,
                         std::function<void(unsigned percent)> throttle);
     Result<void> start() override;
     void stop() noexcept override;
@@ -85,8 +88,9 @@ public:
 
 private:
     system::AddressSpace& memory_;
-    system::MachineLock& lock_;
+    system::GuestMemory& ram_;
     std::function<void(unsigned)> throttle_;
+    Registration logging_;
 };
 
 /// The parts of one machine. Everything outlives the MigrationService.

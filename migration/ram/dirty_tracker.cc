@@ -20,8 +20,6 @@ DirtyTracker::~DirtyTracker()
         return;
     const system::MachineGuardIfNeeded guard(env_.lock);
     env_.dirty.stop();
-    for (Bitmap& bitmap : bitmaps_)
-        bitmap.block->dirty().disable(DirtyClient::Migration);
 }
 
 Result<void> DirtyTracker::start()
@@ -36,17 +34,12 @@ Result<void> DirtyTracker::start()
         unarmed_.emplace_back((block->page_count() >> kClearShift) + 1, true);
     }
     // Log first, look second: what is written in between is seen at least once.
+    GW_TRY(env_.dirty.start());
+    started_ = true;
     for (Bitmap& bitmap : bitmaps_) {
-        bitmap.block->dirty().enable(DirtyClient::Migration);
         std::vector<PageRun> stale;
         bitmap.block->dirty().bitmap(DirtyClient::Migration).take({0, bitmap.pages}, stale);
     }
-    if (auto on = env_.dirty.start(); !on) {
-        for (Bitmap& bitmap : bitmaps_)
-            bitmap.block->dirty().disable(DirtyClient::Migration);
-        return on;
-    }
-    started_ = true;
     const PopulatedPages populated = PopulatedPages::open();
     for (Bitmap& bitmap : bitmaps_)
         mark(bitmap, populated.runs(*bitmap.block));

@@ -48,14 +48,22 @@ private:
 /// A dirty source without an accelerator: the test writes and marks. `on_sync` runs first.
 class FakeDirtySource final : public DirtySource {
 public:
+    explicit FakeDirtySource(system::GuestMemory& memory) : memory_(memory) {}
     Result<void> start() override
     {
         if (!refusal.empty())
             return Error(Errc::Io, refusal);
         started = true;
+        for (system::RamBlock* block : memory_.blocks())
+            block->dirty().enable(system::DirtyClient::Migration);
         return ok();
     }
-    void stop() noexcept override { started = false; }
+    void stop() noexcept override
+    {
+        started = false;
+        for (system::RamBlock* block : memory_.blocks())
+            block->dirty().disable(system::DirtyClient::Migration);
+    }
     void sync(bool last) override
     {
         ++syncs;
@@ -70,6 +78,9 @@ public:
     std::atomic<unsigned> syncs{0};
     std::function<void(bool last)> on_sync;
     std::vector<unsigned> throttles;
+
+private:
+    system::GuestMemory& memory_;
 };
 
 struct DeviceState {
@@ -221,7 +232,7 @@ struct TestMachine {
     system::GuestMemory memory;
     system::RunStateMachine run_state;
     stream::StateRegistry registry;
-    FakeDirtySource dirty;
+    FakeDirtySource dirty{memory};
     SteadyClock steady;
     system::RamBlock* ram = nullptr;
     DeviceState state;
