@@ -28,6 +28,7 @@ Result<void> register_types(system::TypeRegistry& types)
     GW_TRY(register_i8042(types));
     GW_TRY(register_block(types));
     GW_TRY(register_ide(types));
+    GW_TRY(register_virtio(types));
     return register_machines(types);
 }
 

@@ -89,7 +89,7 @@ public:
     {
         if (offset != 0)
             return size == 1 ? ahci_.read_legacy(static_cast<unsigned>(offset)) : ~std::uint64_t{0};
-        IdeDrive* drive = ahci_.drives_[0].get();
+        IdeDrive* drive = ahci_.legacy_drive();
         if (drive == nullptr)
             return ~std::uint64_t{0};
         std::uint64_t value = drive->read_data();
@@ -104,7 +104,7 @@ public:
                 ahci_.write_legacy(static_cast<unsigned>(offset), static_cast<std::uint8_t>(value));
             return;
         }
-        IdeDrive* drive = ahci_.drives_[0].get();
+        IdeDrive* drive = ahci_.legacy_drive();
         if (drive == nullptr || size < 2)
             return;
         drive->write_data(static_cast<std::uint16_t>(value));
@@ -122,8 +122,8 @@ public:
     explicit ControlPort(Ahci& ahci) : ahci_(ahci) {}
     std::uint64_t read(system::GuestAddr, unsigned) override
     {
-        const IdeDrive* drive = ahci_.drives_[0].get();  // reading here acknowledges nothing
-        return drive != nullptr && ahci_.s_.dev[0].bus.unit == 0 ? drive->read(7) : 0;
+        const IdeDrive* drive = ahci_.legacy_drive();  // reading here acknowledges nothing
+        return drive != nullptr && ahci_.legacy_bus().unit == 0 ? drive->read(7) : 0;
     }
     void write(system::GuestAddr, std::uint64_t value, unsigned) override
     {
@@ -137,35 +137,44 @@ private:
 
 // --- the classic ports -------------------------------------------------------------------------
 
+// They belong to the disk on the lowest port that has one.
+unsigned Ahci::legacy_port() const
+{
+    for (unsigned n = 0; n < kAhciPorts; ++n)
+        if (drives_[n] != nullptr)
+            return n;
+    return 0;
+}
+
 void Ahci::legacy_interrupt()
 {
-    if ((s_.dev[0].bus.cmd & kControlNoInterrupt) == 0)
+    if ((legacy_bus().cmd & kControlNoInterrupt) == 0)
         gpio_out("legacy-irq", 0).set(1);
 }
 
 std::uint8_t Ahci::read_legacy(unsigned reg)
 {
-    const IdeDrive* drive = drives_[0].get();
+    const IdeDrive* drive = legacy_drive();
     if (drive == nullptr)
         return reg == 7 ? 0x7f : 0xff;  // a floating bus, but not busy
     if (reg == 7)
         gpio_out("legacy-irq", 0).set(0);
-    if (s_.dev[0].bus.unit != 0)
+    if (legacy_bus().unit != 0)
         return 0;
-    return (s_.dev[0].bus.cmd & kControlHob) != 0 ? drive->read_high(reg) : drive->read(reg);
+    return (legacy_bus().cmd & kControlHob) != 0 ? drive->read_high(reg) : drive->read(reg);
 }
 
 void Ahci::write_legacy(unsigned reg, std::uint8_t value)
 {
-    IdeDrive* drive = drives_[0].get();
+    IdeDrive* drive = legacy_drive();
     if (drive == nullptr)
         return;
-    s_.dev[0].bus.cmd &= static_cast<std::uint8_t>(~kControlHob);
+    legacy_bus().cmd &= static_cast<std::uint8_t>(~kControlHob);
     if (reg == 6)
-        s_.dev[0].bus.unit = value >> 4 & 1;
+        legacy_bus().unit = value >> 4 & 1;
     if (reg != 7) {
         drive->write(reg, value);
-    } else if (s_.dev[0].bus.unit == 0) {
+    } else if (legacy_bus().unit == 0) {
         gpio_out("legacy-irq", 0).set(0);
         drive->command(value);
     }
@@ -173,11 +182,11 @@ void Ahci::write_legacy(unsigned reg, std::uint8_t value)
 
 void Ahci::write_control(std::uint8_t value)
 {
-    const std::uint8_t old = std::exchange(s_.dev[0].bus.cmd, value);
-    if ((old & kControlReset) == 0 || (value & kControlReset) != 0 || drives_[0] == nullptr)
+    const std::uint8_t old = std::exchange(legacy_bus().cmd, value);
+    if ((old & kControlReset) == 0 || (value & kControlReset) != 0 || legacy_drive() == nullptr)
         return;
-    s_.dev[0].bus.unit = 0;
-    drives_[0]->reset();
+    legacy_bus().unit = 0;
+    legacy_drive()->reset();
 }
 
 // --- AHCI registers ----------------------------------------------------------------------------
@@ -403,7 +412,7 @@ Result<void> Ahci::realize()
     s_.cap = kCapValue;
     s_.impl = (1u << kAhciPorts) - 1;
     s_.version = kVersion;
-    for (unsigned n = 0; n < kAhciPorts; ++n)
+    for (unsigned n = kAhciPorts; n-- > 0;)  // the last is filled first, as in QEMU
         add_bus(std::make_unique<IdeBus>(fmt::format("ide.{}", n), *this, n));
     if (!legacy_ports_)
         return {};
@@ -422,7 +431,8 @@ Result<void> Ahci::realize()
 void Ahci::reset(system::ResetKind kind)
 {
     PciDevice::reset(kind);
-    s_.dev[0].bus = {};
+    for (AhciPortState& port : s_.dev)
+        port.bus = {};
     gpio_out("legacy-irq", 0).set(0);
     reset_hba();
 }
@@ -436,7 +446,7 @@ void Ahci::unrealize() noexcept
 void Ahci::attach(unsigned port, BlockNode& node, const IdeSettings& settings)
 {
     drives_[port] = std::make_unique<IdeDrive>(s_.dev[port].drive, node, settings, [this, port] {
-        if (!in_ahci_command_ && port == 0)
+        if (!in_ahci_command_ && port == legacy_port())
             legacy_interrupt();
     });
 }

@@ -124,8 +124,8 @@ struct AhciSection {
 };
 extern const migration::stream::VMStateOf<AhciSection>& kAhciSection;
 
-/// Type "ich9-ahci", at 1f.2: buses "ide.0" to "ide.5". The disk on ide.0 also answers at ports
-/// 0x1f0..0x1f7 and 0x3f6, by programmed I/O.
+/// Type "ich9-ahci", at 1f.2: buses "ide.5" to "ide.0": a disk that names none gets ide.5. The disk
+/// on the lowest port also answers at ports 0x1f0..0x1f7 and 0x3f6, by programmed I/O.
 ///
 /// Properties  x-legacy-ports (on).
 /// Gpio        list "legacy-irq", output 0: the interrupt of those ports, for ISA wire 14.
@@ -171,6 +171,9 @@ private:
     void send_d2h(unsigned n);
     void send_pio_setup(unsigned n, std::uint32_t bytes);
     Result<void> check_loaded(const AhciSection& loaded) const;
+    unsigned legacy_port() const;
+    IdeDrive* legacy_drive() const { return drives_[legacy_port()].get(); }
+    IdeBusState& legacy_bus() { return s_.dev[legacy_port()].bus; }
     void legacy_interrupt();
     std::uint8_t read_legacy(unsigned reg);
     void write_legacy(unsigned reg, std::uint8_t value);

@@ -145,13 +145,14 @@ Result<void> Microvm::make_transports(system::Vm& vm)
         return {};
     const unsigned count = second_ioapic() ? 24 : 8;
     const unsigned first_gsi = second_ioapic() ? kIoapicPins : 5;
-    for (unsigned n = 0; n < count; ++n) {
+    // The last one first: it gets the first device that names no bus, as in QEMU.
+    for (unsigned n = count; n-- > 0;) {
         const system::GuestAddr base = kTransports + n * kTransportSize;
-        const Json properties{{"base", base}};
+        const Json properties{{"base", base}, {"x-index", n}};
         system::Device* device =
             GW_TRY(vm.devices().add_builtin("virtio-mmio", nullptr, properties));
         device->gpio_out("", 0).connect(gsi_->input(first_gsi + n));
-        transports_.push_back({device, base, first_gsi + n});
+        transports_.insert(transports_.begin(), {device, base, first_gsi + n});
     }
     return {};
 }

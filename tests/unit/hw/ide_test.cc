@@ -250,9 +250,9 @@ TEST(Ahci, ReadsAndWritesBySlots)
     bus.config_write(0xfa, 0x24, 0xe0000000, 4);
     auto& memory = board.vm->memory();
     EXPECT_EQ(memory.load(0xe0000000, 4) & 0x1f, 5u);
-    const std::uint64_t port = 0xe0000100;
+    const std::uint64_t port = 0xe0000100 + 5 * 0x80;  // the last is filled first
     EXPECT_EQ(memory.load(port + 0x28, 4), 0x113u);
-    EXPECT_EQ(memory.load(port + 0x80 + 0x28, 4), 0u);
+    EXPECT_EQ(memory.load(port - 0x80 + 0x28, 4), 0u);
     memory.store(0xe0000004, 2, 4);
     memory.store(port + 0x00, 0x10000, 4);
     memory.store(port + 0x08, 0x11000, 4);
@@ -309,10 +309,10 @@ TEST(Ahci, AHostileCommandListDoesNoHarm)
         for (unsigned k = 0; k < 64; ++k)
             ram.bytes()[random() % 0x4000] =
                 static_cast<std::byte>(random() % 4 == 0 ? 0x27 : random());
-        memory.store(0xe0000100 + (random() % 32) * 4, random() & (random() % 2 ? 0x3fff : ~0u), 4);
-        memory.store(0xe0000100, 0, 4);
-        memory.store(0xe0000118, 0x11, 4);
-        memory.store(0xe0000138, 1u << random() % 32, 4);
+        memory.store(0xe0000380 + (random() % 32) * 4, random() & (random() % 2 ? 0x3fff : ~0u), 4);
+        memory.store(0xe0000380, 0, 4);
+        memory.store(0xe0000398, 0x11, 4);
+        memory.store(0xe00003b8, 1u << random() % 32, 4);
     }
 }
 

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "hw/virtio/mmio.h"
+
+#include "tests/unit/hw/support.h"
+
+#include <random>
+
+namespace godwit::hw {
+namespace {
+
+constexpr std::uint64_t kBase = 0xfeb00000;
+
+struct Board : test::House {
+    int irq = 0;
+    system::RamBlock& ram = add_ram(1 << 20);
+    explicit Board(bool legacy)
+    {
+        auto& mmio =
+            add<VirtioMmio>("virtio-mmio", Json{{"base", kBase}, {"force-legacy", legacy}});
+        mmio.gpio_out("", 0).connect(system::IrqInput([this](int level) { irq = level; }));
+    }
+    void add_rng(const Json& properties = Json::object())
+    {
+        auto device = vm->devices().add("virtio-rng-device", "rng0", properties, false);
+        ASSERT_TRUE(device) << device.error().message();
+        vm->devices().reset_all(system::ResetKind::Cold);
+    }
+    std::uint32_t get(unsigned reg)
+    {
+        return static_cast<std::uint32_t>(vm->memory().load(kBase + reg, 4));
+    }
+    void set(unsigned reg, std::uint32_t value) { vm->memory().store(kBase + reg, value, 4); }
+    void start_modern()
+    {
+        set(0x70, 3);
+        set(0x24, 0);
+        set(0x20, 1u << 28);
+        set(0x24, 1);
+        set(0x20, 1);
+        set(0x70, 11);
+        EXPECT_EQ(get(0x70), 11u);
+        set(0x30, 0);
+        set(0x38, 8);
+        set(0x80, 0x1000);
+        set(0x90, 0x2000);
+        set(0xa0, 0x3000);
+        set(0x44, 1);
+        EXPECT_EQ(get(0x44), 1u);
+        set(0x70, 15);
+    }
+    // One writable buffer in descriptor and ring entry `n`.
+    void offer(std::uint64_t desc, std::uint64_t avail, unsigned n, std::uint64_t at,
+               std::uint32_t bytes)
+    {
+        auto& memory = vm->memory();
+        memory.store(desc + 16 * n, at, 8);
+        memory.store(desc + 16 * n + 8, bytes, 4);
+        memory.store(desc + 16 * n + 12, 2, 4);
+        memory.store(avail + 4 + 2 * n, n, 2);
+        memory.store(avail + 2, n + 1, 2);
+    }
+    bool filled(std::uint64_t at, std::size_t bytes) const
+    {
+        const auto piece = ram.bytes().subspan(at, bytes);
+        return std::ranges::any_of(piece, [](std::byte b) { return b != std::byte{0}; });
+    }
+};
+
+TEST(VirtioMmio, WithoutADeviceItOnlySaysWhatItIs)
+{
+    Board board(true);
+    EXPECT_EQ(board.get(0), 0x74726976u);
+    EXPECT_EQ(board.get(4), 1u);
+    EXPECT_EQ(board.get(8), 0u);
+    EXPECT_EQ(board.get(0xc), 0x554d4551u);
+    for (unsigned reg = 0x10; reg < 0x200; reg += 4) {
+        board.set(reg, 0xffffffff);
+        EXPECT_EQ(board.get(reg), 0u) << reg;
+    }
+    EXPECT_EQ(Board(false).get(4), 2u);
+}
+
+TEST(VirtioMmio, ABusTakesOneDevice)
+{
+    Board board(true);
+    board.add_rng();
+    EXPECT_EQ(board.get(8), 4u);
+    const auto second = board.vm->devices().add("virtio-rng-device", "rng1", Json::object(), false);
+    ASSERT_FALSE(second);
+    EXPECT_NE(second.error().message().find("full"), std::string::npos) << second.error().message();
+    EXPECT_NE(board.vm->devices().find_bus("virtio-mmio-bus.0"), nullptr);
+}
+
+TEST(VirtioMmio, OffersWhatQemuOffers)
+{
+    Board old(true);
+    old.add_rng();
+    EXPECT_EQ(old.get(0x10), 0x39000000u);
+    old.set(0x14, 1);
+    EXPECT_EQ(old.get(0x10), 0u);
+    Board modern(false);
+    modern.add_rng();
+    EXPECT_EQ(modern.get(0x10), 0x30000000u);
+    modern.set(0x14, 1);
+    EXPECT_EQ(modern.get(0x10), 0x101u);
+}
+
+TEST(VirtioRng, FillsBuffersOfALegacyDriver)
+{
+    Board board(true);
+    board.add_rng();
+    board.set(0x70, 3);
+    board.set(0x20, 0);
+    board.set(0x28, 4096);
+    board.set(0x30, 0);
+    EXPECT_EQ(board.get(0x34), 1024u);
+    board.set(0x38, 8);
+    board.set(0x3c, 4096);
+    board.set(0x40, 0x4);
+    EXPECT_EQ(board.get(0x40), 4u);
+    board.set(0x70, 7);
+    board.offer(0x4000, 0x4080, 0, 0x8000, 64);
+    board.set(0x50, 0);
+    EXPECT_EQ(board.vm->memory().load(0x5002, 2), 1u);
+    EXPECT_EQ(board.vm->memory().load(0x5008, 4), 64u);
+    EXPECT_TRUE(board.filled(0x8000, 64));
+    EXPECT_FALSE(board.filled(0x8040, 64));
+    EXPECT_EQ(board.irq, 1);
+    EXPECT_EQ(board.get(0x60), 1u);
+    board.set(0x64, 1);
+    EXPECT_EQ(board.irq, 0);
+}
+
+TEST(VirtioRng, ALimitDelaysRequests)
+{
+    Board board(false);
+    board.add_rng(Json{{"max-bytes", 16}, {"period", 100}});
+    board.start_modern();
+    board.offer(0x1000, 0x2000, 0, 0x8000, 16);
+    board.offer(0x1000, 0x2000, 1, 0x9000, 16);
+    board.set(0x50, 0);
+    EXPECT_TRUE(board.filled(0x8000, 16));
+    EXPECT_FALSE(board.filled(0x9000, 16));
+    board.step(100'000'000);
+    EXPECT_TRUE(board.filled(0x9000, 16));
+    EXPECT_EQ(board.vm->memory().load(0x3002, 2), 2u);
+}
+
+TEST(VirtioRng, RefusesFeaturesItDoesNotOffer)
+{
+    Board board(false);
+    board.add_rng();
+    board.set(0x70, 3);
+    board.set(0x24, 1);
+    board.set(0x20, 0x80000001);
+    board.set(0x70, 11);
+    EXPECT_EQ(board.get(0x70), 3u);
+}
+
+TEST(VirtioRng, BrokenRingsBreakOnlyTheDevice)
+{
+    Board board(false);
+    board.add_rng();
+    const auto provoke = [&](auto damage) {
+        board.set(0x70, 0);
+        std::ranges::fill(board.ram.bytes(), std::byte{0});
+        board.start_modern();
+        board.offer(0x1000, 0x2000, 0, 0x8000, 16);
+        damage(board.vm->memory());
+        board.set(0x50, 0);
+        return (board.get(0x70) & 0x40) != 0;
+    };
+    EXPECT_FALSE(provoke([](system::AddressSpace&) {}));
+    EXPECT_TRUE(provoke([](auto& m) { m.store(0x2002, 100, 2); }));         // too many at once
+    EXPECT_TRUE(provoke([](auto& m) { m.store(0x2004, 8, 2); }));           // no such descriptor
+    EXPECT_TRUE(provoke([](auto& m) { m.store(0x100c, 3, 4); }));           // chain to itself
+    EXPECT_TRUE(provoke([](auto& m) { m.store(0x1000, 0xfee00000, 8); }));  // not memory
+    EXPECT_TRUE(provoke([](auto& m) {
+        m.store(0x100c, 4, 4);
+        m.store(0x1008, 15, 4);
+    }));
+    board.set(0x70, 0);
+    EXPECT_EQ(board.get(0x70), 0u);
+}
+
+TEST(VirtioRng, SectionsAreAsLongAsQemus)
+{
+    Board idle(true);
+    idle.add_rng();
+    EXPECT_EQ(idle.save("virtio-mmio@00000000feb00000/virtio-rng").size(), 81u);
+    Board running(false);
+    running.add_rng();
+    running.start_modern();
+    EXPECT_EQ(running.save("virtio-mmio@00000000feb00000/virtio-rng").size(),
+              48329u - 4 * 1024 - 6 - 15);  // the ring there was smaller than its default
+}
+
+TEST(VirtioRng, EverythingArrives)
+{
+    for (const bool legacy : {false, true}) {
+        Board one(legacy);
+        Board two(legacy);
+        one.add_rng(Json{{"max-bytes", 16}, {"period", 100}});
+        two.add_rng();
+        if (legacy) {
+            one.set(0x70, 3);
+            one.set(0x28, 4096);
+            one.set(0x38, 4);
+            one.set(0x40, 0x1);
+            one.set(0x70, 7);
+        } else {
+            one.start_modern();
+            one.offer(0x1000, 0x2000, 0, 0x8000, 16);
+            one.offer(0x1000, 0x2000, 1, 0x9000, 16);
+            one.set(0x50, 0);
+        }
+        std::ranges::copy(one.ram.bytes(), two.ram.bytes().begin());
+        const std::string name = "virtio-mmio@00000000feb00000/virtio-rng";
+        const auto body = one.save(name);
+        const auto loaded = two.load(name, 1, body);
+        ASSERT_TRUE(loaded) << loaded.error().message();
+        EXPECT_EQ(two.save(name), body);
+        EXPECT_EQ(two.get(0x70), legacy ? 7u : 15u);
+        two.step(1'000'000);
+        EXPECT_EQ(two.filled(0x9000, 16), !legacy);  // the waiting request is served here
+    }
+}
+
+TEST(VirtioRng, LoadRefusesWhatCannotBe)
+{
+    Board one(false);
+    one.add_rng();
+    one.start_modern();
+    const std::string name = "virtio-mmio@00000000feb00000/virtio-rng";
+    const auto body = one.save(name);
+    Board old(true);
+    old.add_rng();
+    const auto loaded = old.load(name, 1, body);
+    ASSERT_FALSE(loaded);
+    Board two(false);
+    two.add_rng();
+    for (std::size_t length = 0; length < 46; ++length)
+        EXPECT_FALSE(two.load(name, 1, std::span(body).first(length))) << length;
+    std::mt19937 random(5);
+    for (int n = 0; n < 200; ++n) {
+        auto bad = body;
+        for (int k = 0; k < 4; ++k)
+            bad[random() % 80] = static_cast<std::byte>(random());
+        if (two.load(name, 1, bad))
+            two.set(0x50, 0);
+    }
+}
+
+}  // namespace
+}  // namespace godwit::hw
