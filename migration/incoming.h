@@ -6,10 +6,12 @@
 #include "io/channel.h"
 #include "migration/environment.h"
 #include "migration/live_state.h"
+#include "migration/section_sizes.h"
 #include "migration/status.h"
 #include "migration/stream/common_sections.h"
 #include "migration/stream/reader.h"
 #include "migration/stream/registry.h"
+#include "migration/stream/sections.h"
 #include "migration/stream/writer.h"
 #include "util/thread.h"
 
@@ -69,6 +71,8 @@ private:
                            stream::SectionType type, Version version);
     Result<void> command(stream::StreamReader& in);
     Result<void> load_description(stream::StreamReader& in);
+    Result<void> skip_unknown(stream::StreamReader& in, const stream::SectionHeader& header);
+    Result<void> load_rest(stream::StreamReader& in, const stream::SectionHeader& header);
     Result<void> agree(stream::StreamReader& in);
     Result<void> start_guest();
     void approve();
@@ -91,6 +95,8 @@ private:
     std::map<std::uint32_t, Known> sections_;  // by the section id of their START or FULL
     std::vector<LiveStateHandler*> set_up_;    // whose load_cleanup() is owed
     bool global_state_seen_ = false;
+    bool rest_loaded_ = false;             // the stream was read ahead to its end
+    std::unique_ptr<SectionSizes> sizes_;  // once an unknown section was met: how long each one is
     bool return_path_ = false;
     bool peer_godwit_ = false;
 

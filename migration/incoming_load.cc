@@ -28,7 +28,7 @@ Result<bool> Incoming::load_element(StreamReader& in)
     case SectionType::Start:
     case SectionType::Full:
         GW_TRY(load_header_section(in, type));
-        return true;
+        return !rest_loaded_;
     case SectionType::Part:
     case SectionType::End:
         GW_TRY(load_part(in, type));
@@ -54,6 +54,8 @@ Result<void> Incoming::load_header_section(StreamReader& in, SectionType type)
 {
     const SectionHeader header = GW_TRY(stream::read_section_header(in, type));
     StateEntry* const entry = p_.env.registry.find(header.idstr, header.instance_id);
+    if (entry == nullptr && config_.ignore_unknown_sections && type == SectionType::Full)
+        return sizes_ ? skip_unknown(in, header) : load_rest(in, header);
     if (entry == nullptr)
         return in.error_here(
             Errc::BadFormat,
@@ -68,6 +70,62 @@ Result<void> Incoming::load_header_section(StreamReader& in, SectionType type)
     sections_[header.section_id] = {entry, header.version};
     GW_TRY(with_context(load_body(in, *entry, type, header.version), section_name(*entry)));
     return stream::read_section_footer(in, header.section_id, header.idstr);
+}
+
+Result<void> Incoming::skip_unknown(StreamReader& in, const SectionHeader& header)
+{
+    const std::uint64_t size = GW_TRY(sizes_->body(header.idstr, header.instance_id));
+    p_.env.log.warn(
+        fmt::format("ignoring section '{}' instance {} of {} bytes: no such device here",
+                    header.idstr, header.instance_id, size));
+    GW_TRY(with_context(in.skip(size), header.idstr));
+    return stream::read_section_footer(in, header.section_id, header.idstr);
+}
+
+namespace {
+
+// All device sections together; far beyond any machine.
+constexpr std::size_t kMaxRest = std::size_t{256} << 20;
+
+// What follows up to the end of the description, which says how long things are.
+Result<std::vector<std::byte>> gather(StreamReader& in, FoundDescription& found)
+{
+    std::vector<std::byte> rest;
+    std::size_t looked = 0;
+    for (;;) {
+        if (GW_TRY(in.at_end()))
+            return in.error_here(Errc::Truncated,
+                                 "no self-description, which an unknown section needs");
+        const auto ready = in.ready();
+        rest.insert(rest.end(), ready.begin(), ready.end());
+        GW_TRY(in.skip(ready.size()));
+        if (rest.size() > kMaxRest)
+            return in.error_here(Errc::BadFormat, "no self-description within 256 MiB");
+        // Again and again over a growing buffer only when it has grown a lot.
+        if (rest.size() - looked < looked / 8 && rest.size() > 1'000'000)
+            continue;
+        looked = rest.size();
+        if (find_description(rest, found))
+            return rest;
+    }
+}
+
+}  // namespace
+
+// The first unknown section: the rest of the stream is read ahead, for the lengths at its end, and
+// loaded from memory.
+Result<void> Incoming::load_rest(StreamReader& in, const SectionHeader& header)
+{
+    const std::uint64_t position = in.position();
+    FoundDescription found;
+    const std::vector<std::byte> rest = GW_TRY(gather(in, found));
+    sizes_ = std::make_unique<SectionSizes>(GW_TRY(SectionSizes::from_description(found.json)));
+    StreamReader tail(std::span<const std::byte>(rest).first(found.at), position);
+    GW_TRY(skip_unknown(tail, header));
+    while (GW_TRY(load_element(tail))) {
+    }
+    rest_loaded_ = true;
+    return ok();
 }
 
 Result<void> Incoming::load_part(StreamReader& in, SectionType type)
@@ -134,7 +192,7 @@ Result<void> Incoming::command(StreamReader& in)
 
 Result<void> Incoming::load_description(StreamReader& in)
 {
-    if (!config_.expect_description)
+    if (!config_.expect_description || rest_loaded_)
         return ok();
     auto next = in.get_u8();
     if (!next) {

@@ -237,6 +237,63 @@ TEST(HostileStream, ErrorsNameWhatWasWrong)
     EXPECT_THAT(loaded(footer).error, HasSubstr("Missing section footer for test-device"));
 }
 
+// --- Sections that the destination does not know
+// ----------------------------------------------------
+
+struct Extra {
+    std::uint16_t a = 7;
+    bool more = true;
+    std::array<std::uint32_t, 3> list{1, 2, 3};
+};
+constexpr auto kExtraMore =
+    stream::vmstate<Extra>("extra/more", {}, stream::field<&Extra::more>("more"));
+constexpr auto kExtra =
+    stream::vmstate<Extra>("extra", {}, stream::field<&Extra::a>("a"),
+                           stream::field<&Extra::list>("list"), stream::subsection(kExtraMore));
+
+void move_with_extra(bool ignore, bool return_path, TestMachine& a, TestMachine& b)
+{
+    Extra extra;
+    const auto one = a.registry.add(kExtra, extra).value();
+    const auto two = a.registry.add(kExtra, extra).value();
+    DeviceState behind{77, 1};
+    DeviceState behind_there;
+    const auto here = a.registry.add(kTestDevice, behind, {.instance_id = 5}).value();
+    const auto there = b.registry.add(kTestDevice, behind_there, {.instance_id = 5}).value();
+    b.service->set_ignore_unknown_sections(ignore);
+    if (return_path)
+        a.enable({Capability::ReturnPath});
+    a.start_guest();
+    a.write(3, 33);
+    auto [left, right] = io::make_memory_channels(4096).value();
+    ASSERT_TRUE(b.expect_from(std::move(right)));
+    ASSERT_TRUE(a.migrate_to(std::move(left)));
+    a.wait_for_end();
+    b.wait_for_end();
+    EXPECT_EQ(behind_there.value, ignore ? 77u : 0u);
+}
+
+TEST(UnknownSection, IsRefusedByNameByDefault)
+{
+    TestMachine a;
+    TestMachine b;
+    move_with_extra(false, true, a, b);
+    EXPECT_THAT(b.error(), HasSubstr("Unknown savevm section or instance 'extra' 0"));
+    EXPECT_THAT(a.error(), HasSubstr("Unknown savevm section or instance 'extra' 0"));
+    EXPECT_EQ(a.run_state.state(), RunState::Running);
+}
+
+TEST(UnknownSection, IsSkippedByTheSelfDescriptionWhenAllowed)
+{
+    for (const bool return_path : {false, true}) {
+        TestMachine a;
+        TestMachine b;
+        move_with_extra(true, return_path, a, b);
+        EXPECT_EQ(b.service->status(), Status::Completed) << b.error();
+        EXPECT_EQ(b.word(3), 33u);
+    }
+}
+
 // --- What a Godwit tells a Godwit
 // -------------------------------------------------------------------
 
