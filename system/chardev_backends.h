@@ -61,8 +61,6 @@ public:
     virtual Chardev* first_port() const noexcept = 0;
     virtual Chardev& base() noexcept = 0;
     virtual bool busy() const noexcept = 0;
-    /// A new place, although the first may still be free.
-    virtual Chardev* extra_port() = 0;
 };
 std::unique_ptr<MuxChardev> make_mux(std::unique_ptr<Chardev> base, std::function<void()> quit);
 

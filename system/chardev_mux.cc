@@ -72,10 +72,6 @@ public:
             if (!port->attached())
                 return port.get();
         }
-        return extra_port();
-    }
-    Chardev* extra_port() override
-    {
         ports_.push_back(std::make_unique<Port>(*this, label_));
         return ports_.back().get();
     }
@@ -90,6 +86,14 @@ public:
         return false;
     }
 
+    /// Whoever attached last has the keyboard.
+    void attached(const Port& port)
+    {
+        for (std::size_t i = 0; i < ports_.size(); ++i) {
+            if (ports_[i].get() == &port)
+                focus_ = i;
+        }
+    }
     void receive(std::span<const std::byte> data)
     {
         for (const std::byte byte : data) {
@@ -179,6 +183,8 @@ bool Port::in_front() const noexcept
 }
 void Port::attached_changed()
 {
+    if (attached())
+        mux_.attached(*this);
     mux_.base().accept_input();
 }
 

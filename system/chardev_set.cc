@@ -106,12 +106,12 @@ Result<Chardev*> ChardevSet::add_short(std::string_view text, std::string label)
             options.set("signal", "off");
     }
     Chardev* chardev = GW_TRY(impl_->create(label, options));
-    if (with_monitor && impl_->make_monitor) {
-        // The first place is for whoever asked; the monitor takes the next one.
-        auto& mux = *impl_->find(label)->mux;
-        GW_TRY(impl_->make_monitor(*mux.extra_port()));
-    }
-    return chardev;
+    if (!with_monitor || !impl_->make_monitor)
+        return chardev;
+    // The monitor takes the first place; who asked gets the next, and the keyboard when it
+    // attaches.
+    GW_TRY(impl_->make_monitor(*chardev));
+    return find(label);
 }
 
 Result<void> ChardevSet::remove(std::string_view label)

@@ -121,7 +121,7 @@ public:
     Chardev* find(std::string_view label) const noexcept;
     /// In order of creation.
     std::vector<Chardev*> list() const;
-    /// Makes the human monitor of "mon:..." on its chardev. Errors end the option.
+    /// Makes the human monitor of "mon:..." on its place of the chardev. Errors end the option.
     void set_monitor_maker(std::function<Result<void>(Chardev&)> maker);
     /// C-a x on a mux: the operator wants to leave.
     void set_quit_handler(std::function<void()> quit);
