@@ -136,7 +136,7 @@ void write_legacy(Area& area, const CpuState& s)
 
 Result<void> CpuRegisters::fetch_extended(CpuState& state) const
 {
-    const std::size_t bytes = std::max<std::size_t>(machine_->xsave2_bytes(), sizeof(kvm_xsave));
+    const std::size_t bytes = std::max<std::size_t>(machine_->xsave2_bytes(), sizeof(XsaveRegion));
     Area area(bytes, machine_->host());
     if (machine_->xsave2_bytes() > 0)
         GW_TRY(GW_KVM(*vcpu_, KVM_GET_XSAVE2, area.kernel()));
@@ -156,7 +156,7 @@ Result<void> CpuRegisters::fetch_extended(CpuState& state) const
 
 Result<void> CpuRegisters::store_extended(const CpuState& state) const
 {
-    const std::size_t bytes = std::max<std::size_t>(machine_->xsave2_bytes(), sizeof(kvm_xsave));
+    const std::size_t bytes = std::max<std::size_t>(machine_->xsave2_bytes(), sizeof(XsaveRegion));
     Area area(bytes, machine_->host());
     CpuState copy = state;
     for_components(area, copy, [](std::byte* in_area, const void* member, std::size_t size) {

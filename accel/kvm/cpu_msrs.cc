@@ -22,6 +22,11 @@ bool is_mtrr_mask(std::uint32_t index)
     return index >= 0x200 && index <= 0x20f && (index & 1) != 0;
 }
 
+bool is_machine_check(std::uint32_t index)
+{
+    return index == 0x17a || index == 0x17b || (index >= 0x400 && index < 0x480);
+}
+
 /// Registers that only enlightened guests of other hypervisors, or hardware that we do not show,
 /// have. Where a stream says they are in use, this guest cannot go on here.
 struct Foreign {
@@ -68,10 +73,12 @@ Result<void> CpuRegisters::probe_msrs()
 {
     CpuState state;
     for (const MsrSlot& slot : msr_slots(state, mce_banks_)) {
-        if (is_mtrr(slot.index) && !has_mtrr_)
+        // KVM's list leaves out what it emulates for everybody.
+        const bool always = (is_mtrr(slot.index) && has_mtrr_) || is_machine_check(slot.index);
+        if (!always && !machine_->lists_msr(slot.index))
             continue;
         MsrList list(1);
-        list->nmsrs = 1;
+        list->count = 1;
         list.entries()->index = slot.index;
         if (GW_TRY(GW_KVM(*vcpu_, KVM_GET_MSRS, list.get())) == 1)
             msrs_.push_back(slot.index);
@@ -84,7 +91,7 @@ Result<void> CpuRegisters::fetch_msrs(CpuState& state) const
 {
     const std::vector<MsrSlot> slots = msr_slots(state, mce_banks_);
     MsrList list(msrs_.size());
-    list->nmsrs = static_cast<std::uint32_t>(msrs_.size());
+    list->count = static_cast<std::uint32_t>(msrs_.size());
     for (std::size_t i = 0; i < msrs_.size(); ++i)
         list.entries()[i].index = msrs_[i];
     const auto read = static_cast<std::size_t>(GW_TRY(GW_KVM(*vcpu_, KVM_GET_MSRS, list.get())));
@@ -105,7 +112,7 @@ Result<void> CpuRegisters::fetch_msrs(CpuState& state) const
 Result<void> CpuRegisters::store_one_msr(std::uint32_t index, std::uint64_t value) const
 {
     MsrList list(1);
-    list->nmsrs = 1;
+    list->count = 1;
     *list.entries() = {.index = index, .reserved = 0, .data = value};
     if (GW_TRY(GW_KVM(*vcpu_, KVM_SET_MSRS, list.get())) != 1)
         return Error(Errc::InvalidArgument,
@@ -140,11 +147,11 @@ Result<void> CpuRegisters::store_msrs(const CpuState& state) const
         }
         if (is_mtrr_mask(index))
             value &= ~mtrr_top_bits_;
-        if (state.mcg_cap == 0 && (index == 0x17a || index == 0x17b || (index >> 8) == 4))
+        if (state.mcg_cap == 0 && is_machine_check(index))
             continue;
         list.entries()[count++] = {.index = index, .reserved = 0, .data = value};
     }
-    list->nmsrs = count;
+    list->count = count;
     const auto set = static_cast<std::uint32_t>(GW_TRY(GW_KVM(*vcpu_, KVM_SET_MSRS, list.get())));
     if (set < count)
         return Error(Errc::InvalidArgument,

@@ -17,20 +17,45 @@ Result<DirtyRing> DirtyRing::map(const KvmFd& vcpu, std::uint32_t entries)
     return DirtyRing(std::move(mapping), entries);
 }
 
-std::uint32_t DirtyRing::collect(std::vector<DirtyEntry>& into)
+bool DirtyRing::collect(std::vector<DirtyEntry>& into)
 {
     auto* ring = reinterpret_cast<kvm_dirty_gfn*>(mapping_.data());
+    const std::uint32_t mask = entries_ - 1;
     std::uint32_t taken = 0;
-    for (; taken < entries_; ++taken) {
-        kvm_dirty_gfn& entry = ring[next_ & (entries_ - 1)];
+    std::uint32_t past = next_;  // behind the last entry that was taken
+    for (std::uint32_t i = 0; i < entries_; ++i) {
+        kvm_dirty_gfn& entry = ring[(next_ + i) & mask];
         std::atomic_ref<std::uint32_t> flags(entry.flags);
-        if ((flags.load(std::memory_order_acquire) & KVM_DIRTY_GFN_F_DIRTY) == 0)
-            break;
+        if ((flags.load(std::memory_order_acquire) & KVM_DIRTY_GFN_F_DIRTY) == 0) {
+            if (!overran_)
+                break;
+            continue;
+        }
+        // Entries that the kernel skipped are handed back as well, or it would wait for them.
+        for (std::uint32_t gap = past; gap != next_ + i; ++gap)
+            std::atomic_ref<std::uint32_t>(ring[gap & mask].flags)
+                .store(KVM_DIRTY_GFN_F_RESET, std::memory_order_release);
         into.push_back({entry.slot, entry.offset});
         flags.store(KVM_DIRTY_GFN_F_RESET, std::memory_order_release);
-        ++next_;
+        past = next_ + i + 1;
+        ++taken;
     }
-    return taken;
+    handed_back_ += past - next_;
+    next_ = past;
+    if (taken < entries_)
+        return true;
+    overran_ = true;
+    return false;
+}
+
+void DirtyRing::give_back_one() noexcept
+{
+    auto* ring = reinterpret_cast<kvm_dirty_gfn*>(mapping_.data());
+    std::atomic_ref<std::uint32_t>(ring[next_ & (entries_ - 1)].flags)
+        .store(KVM_DIRTY_GFN_F_RESET, std::memory_order_release);
+    ++next_;
+    ++handed_back_;
+    overran_ = true;
 }
 
 }  // namespace godwit::accel::kvm

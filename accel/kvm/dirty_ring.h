@@ -7,6 +7,7 @@
 #include "util/mapping.h"
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace godwit::accel::kvm {
@@ -24,7 +25,16 @@ public:
 
     /// Takes what is in the ring and appends it. The kernel protects the pages again at the next
     /// KVM_RESET_DIRTY_RINGS: only after that may anybody be told of them.
-    std::uint32_t collect(std::vector<DirtyEntry>& into);
+    ///
+    /// False when the ring was found full to the last entry: the kernel then has dropped entries,
+    /// which it should not (a vCPU leaves the guest before), but nested kernels do. What was
+    /// dropped is unknown.
+    bool collect(std::vector<DirtyEntry>& into);
+    /// Entries handed back to the kernel since this was last asked.
+    std::uint32_t take_handed_back() noexcept { return std::exchange(handed_back_, 0); }
+    /// After an overrun the kernel may take a ring for full that has no entry to collect: hands
+    /// back an empty one.
+    void give_back_one() noexcept;
 
 private:
     DirtyRing(Mapping mapping, std::uint32_t entries)
@@ -33,6 +43,8 @@ private:
     Mapping mapping_;
     std::uint32_t entries_;
     std::uint32_t next_ = 0;
+    std::uint32_t handed_back_ = 0;
+    bool overran_ = false;  ///< from now on there may be gaps, where the kernel skipped entries
 };
 
 }  // namespace godwit::accel::kvm

@@ -55,8 +55,8 @@ Result<void> KvmIrqchip::write_routes()
         entry.u.msi.data = message.data;
         routes.push_back(entry);
     }
-    WithEntries<kvm_irq_routing, kvm_irq_routing_entry> table(routes.size());
-    table->nr = static_cast<std::uint32_t>(routes.size());
+    WithEntries<ListHeader, kvm_irq_routing_entry> table(routes.size());
+    table->count = static_cast<std::uint32_t>(routes.size());
     std::copy(routes.begin(), routes.end(), table.entries());
     GW_TRY(GW_KVM(machine_.fd(), KVM_SET_GSI_ROUTING, table.get()));
     return {};

@@ -89,10 +89,10 @@ Result<std::vector<kvm_cpuid_entry2>> KvmSystem::supported_cpuid() const
 {
     for (std::uint32_t room = 128; room <= 4096; room *= 2) {
         CpuidList list(room);
-        list->nent = room;
+        list->count = room;
         auto done = GW_KVM(fd_, KVM_GET_SUPPORTED_CPUID, list.get());
         if (done)
-            return std::vector<kvm_cpuid_entry2>(list.entries(), list.entries() + list->nent);
+            return std::vector<kvm_cpuid_entry2>(list.entries(), list.entries() + list->count);
         if (done.error().os_errno() != E2BIG)
             return std::move(done).error();
     }
@@ -101,10 +101,10 @@ Result<std::vector<kvm_cpuid_entry2>> KvmSystem::supported_cpuid() const
 
 Result<std::vector<std::uint32_t>> KvmSystem::msr_indices() const
 {
-    WithEntries<kvm_msr_list, std::uint32_t> list(4096);
-    list->nmsrs = 4096;
+    WithEntries<IndexListHeader, std::uint32_t> list(4096);
+    list->count = 4096;
     GW_TRY(GW_KVM(fd_, KVM_GET_MSR_INDEX_LIST, list.get()));
-    return std::vector<std::uint32_t>(list.entries(), list.entries() + list->nmsrs);
+    return std::vector<std::uint32_t>(list.entries(), list.entries() + list->count);
 }
 
 std::uint64_t KvmSystem::feature_msr(std::uint32_t index) const noexcept
@@ -112,7 +112,7 @@ std::uint64_t KvmSystem::feature_msr(std::uint32_t index) const noexcept
     if (extension(KVM_CAP_GET_MSR_FEATURES) == 0)
         return 0;
     MsrList list(1);
-    list->nmsrs = 1;
+    list->count = 1;
     list.entries()->index = index;
     return fd_.raw(KVM_GET_MSRS, list.get()) == 1 ? list.entries()->data : 0;
 }

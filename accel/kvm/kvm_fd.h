@@ -16,6 +16,38 @@
 
 namespace godwit::accel::kvm {
 
+/// The head of a list that goes to or comes from the kernel: how many entries follow.
+struct ListHeader {
+    std::uint32_t count = 0;
+    std::uint32_t rest = 0;  ///< padding, or flags
+};
+struct IndexListHeader {
+    std::uint32_t count = 0;
+};
+/// What KVM_GET_XSAVE fills at least.
+using XsaveRegion = std::uint32_t[1024];
+
+// The request numbers contain the sizes of their structures. Those that end in a flexible array are
+// larger in C++ than in C, as the kernel's headers declare them, so their numbers are made here.
+#undef KVM_GET_MSR_INDEX_LIST
+#undef KVM_GET_SUPPORTED_CPUID
+#undef KVM_SET_CPUID2
+#undef KVM_GET_MSRS
+#undef KVM_SET_MSRS
+#undef KVM_SET_GSI_ROUTING
+#undef KVM_GET_XSAVE
+#undef KVM_SET_XSAVE
+#undef KVM_GET_XSAVE2
+#define KVM_GET_MSR_INDEX_LIST _IOWR(KVMIO, 0x02, ::godwit::accel::kvm::IndexListHeader)
+#define KVM_GET_SUPPORTED_CPUID _IOWR(KVMIO, 0x05, ::godwit::accel::kvm::ListHeader)
+#define KVM_SET_CPUID2 _IOW(KVMIO, 0x90, ::godwit::accel::kvm::ListHeader)
+#define KVM_GET_MSRS _IOWR(KVMIO, 0x88, ::godwit::accel::kvm::ListHeader)
+#define KVM_SET_MSRS _IOW(KVMIO, 0x89, ::godwit::accel::kvm::ListHeader)
+#define KVM_SET_GSI_ROUTING _IOW(KVMIO, 0x6a, ::godwit::accel::kvm::ListHeader)
+#define KVM_GET_XSAVE _IOR(KVMIO, 0xa4, ::godwit::accel::kvm::XsaveRegion)
+#define KVM_SET_XSAVE _IOW(KVMIO, 0xa5, ::godwit::accel::kvm::XsaveRegion)
+#define KVM_GET_XSAVE2 _IOR(KVMIO, 0xcf, ::godwit::accel::kvm::XsaveRegion)
+
 /// A descriptor that takes ioctls.
 ///
 /// Threads  the kernel's rules: VM and system ioctls from any thread, vCPU ioctls from one at a
@@ -96,7 +128,7 @@ private:
     std::vector<std::uint64_t> words_;
 };
 
-using CpuidList = WithEntries<kvm_cpuid2, kvm_cpuid_entry2>;
-using MsrList = WithEntries<kvm_msrs, kvm_msr_entry>;
+using CpuidList = WithEntries<ListHeader, kvm_cpuid_entry2>;
+using MsrList = WithEntries<ListHeader, kvm_msr_entry>;
 
 }  // namespace godwit::accel::kvm

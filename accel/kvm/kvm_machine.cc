@@ -72,6 +72,8 @@ Result<void> KvmMachine::learn_host()
 {
     host_ = HostCpu::from(GW_TRY(system_.supported_cpuid()), system_.feature_msr(kArchCapabilities),
                           system_.extension(KVM_CAP_TSC_DEADLINE_TIMER) != 0);
+    msrs_ = GW_TRY(system_.msr_indices());
+    std::ranges::sort(msrs_);
     const int khz = vm_.raw(KVM_GET_TSC_KHZ);  // of a VM; older kernels only answer for a vCPU
     host_.tsc_khz = khz > 0 ? static_cast<std::uint64_t>(khz) : 0;
     xsave2_bytes_ = static_cast<std::size_t>(std::max(extension(KVM_CAP_XSAVE2), 0));
@@ -107,6 +109,11 @@ Result<void> KvmMachine::create_irqchip(bool pit)
     config.flags = KVM_PIT_SPEAKER_DUMMY;
     GW_TRY(GW_KVM(vm_, KVM_CREATE_PIT2, &config));
     return {};
+}
+
+bool KvmMachine::lists_msr(std::uint32_t index) const noexcept
+{
+    return std::ranges::binary_search(msrs_, index);
 }
 
 unsigned KvmMachine::max_vcpus() const noexcept

@@ -41,6 +41,8 @@ public:
     bool exception_payload() const noexcept { return exception_payload_; }
     bool triple_fault_event() const noexcept { return triple_fault_event_; }
     unsigned max_vcpus() const noexcept;
+    /// Whether KVM lists the MSR as one that can be saved.
+    bool lists_msr(std::uint32_t index) const noexcept;
 
 private:
     KvmMachine() = default;
@@ -51,6 +53,7 @@ private:
     KvmSystem system_;
     KvmFd vm_;
     HostCpu host_;
+    std::vector<std::uint32_t> msrs_;  ///< ascending
     bool irqchip_ = false;
     std::uint32_t dirty_ring_entries_ = 0;
     bool manual_protect_ = false;

@@ -224,7 +224,7 @@ void MemorySlots::log_sync_global(bool)
 void MemorySlots::sync(Slot& slot)
 {
     if (machine_.dirty_ring_entries() != 0)
-        return harvest_locked();
+        return static_cast<void>(harvest_locked());
     const std::uint64_t pages = slot.size >> kPageBits;
     const std::size_t count = (pages + 63) / 64;
     std::vector<std::uint64_t> words(count);
@@ -306,18 +306,42 @@ void MemorySlots::harvest()
     harvest_locked();
 }
 
+void MemorySlots::harvest_full()
+{
+    std::lock_guard guard(mutex_);
+    if (harvest_locked() != 0)
+        return;
+    for (DirtyRing& ring : rings_)
+        ring.give_back_one();
+    reset_rings();
+}
+
+/// Lets the kernel protect again what was handed back; how many entries it did not.
+std::uint32_t MemorySlots::reset_rings()
+{
+    std::uint32_t handed_back = 0;
+    for (DirtyRing& ring : rings_)
+        handed_back += ring.take_handed_back();
+    auto done = GW_KVM(machine_.fd(), KVM_RESET_DIRTY_RINGS);
+    if (!done)
+        log_.report(done.error());
+    const auto reset = done ? static_cast<std::uint32_t>(*done) : 0;
+    return handed_back > reset ? handed_back - reset : 0;
+}
+
 /// Collect, let the kernel protect the pages again, and only then mark them: whoever takes a mark
 /// and reads the page sees all that was written before, and what is written after is collected
 /// anew.
-void MemorySlots::harvest_locked()
+std::size_t MemorySlots::harvest_locked()
 {
     std::vector<DirtyEntry> entries;
+    bool complete = true;
     for (DirtyRing& ring : rings_)
-        ring.collect(entries);
+        complete &= ring.collect(entries);
     if (entries.empty())
-        return;
-    if (auto done = GW_KVM(machine_.fd(), KVM_RESET_DIRTY_RINGS); !done)
-        log_.report(done.error());
+        return 0;
+    // An entry that the kernel has overwritten before it could protect its page is not reset.
+    complete &= reset_rings() == 0;
     std::map<std::uint32_t, const Slot*> by_id;
     for (const auto& [start, slot] : slots_)
         by_id[slot.id] = &slot;
@@ -327,6 +351,28 @@ void MemorySlots::harvest_locked()
             continue;
         const Slot& slot = *found->second;
         slot.block->dirty().mark({(slot.block_offset >> kPageBits) + entry.page, 1});
+    }
+    if (!complete)
+        assume_all_dirty();
+    return entries.size();
+}
+
+/// Entries were lost: nobody knows which pages they named, and these are not protected any more.
+/// Switching the log off and on protects everything, and everything written before is marked.
+void MemorySlots::assume_all_dirty()
+{
+    if (!std::exchange(overrun_told_, true))
+        log_.warn(
+            "KVM overran a dirty ring: all pages count as dirty; a larger dirty-ring-size helps");
+    for (auto& [start, slot] : slots_) {
+        if (!slot.logging)
+            continue;
+        auto done = apply(slot, slot.size, false);
+        if (done)
+            done = apply(slot, slot.size, true);
+        if (!done)
+            log_.report(done.error());
+        slot.block->dirty().mark({slot.block_offset >> kPageBits, slot.size >> kPageBits});
     }
 }
 

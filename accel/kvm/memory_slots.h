@@ -52,6 +52,8 @@ public:
     void add_ring(DirtyRing ring);
     /// Puts what the rings hold into the blocks' DirtyLog.
     void harvest();
+    /// The same for a vCPU that KVM does not let run because its ring is full.
+    void harvest_full();
     std::size_t slot_count() const;
 
 private:
@@ -72,7 +74,10 @@ private:
     Result<void> update_logging(Slot& slot);
     void sync(Slot& slot);
     void clear(Slot& slot, std::uint64_t first, std::uint64_t count);
-    void harvest_locked();
+    /// Entries that were in the rings.
+    std::size_t harvest_locked();
+    std::uint32_t reset_rings();
+    void assume_all_dirty();
     void reap(const std::stop_token& stop);
     template <class F>
     void for_slots(const system::MemorySection& section, F&& f);
@@ -87,6 +92,7 @@ private:
     std::uint32_t max_slots_;
     bool global_log_ = false;
     std::vector<DirtyRing> rings_;
+    bool overrun_told_ = false;
     NamedThread reaper_;  ///< while all is logged in rings: they fill up within milliseconds
 };
 

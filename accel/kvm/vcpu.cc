@@ -25,13 +25,13 @@ Result<void> KvmVcpu::set_cpuid()
     const std::vector<kvm_cpuid_entry2> leaves =
         build_cpuid(cpu_, {.cpus = vm().config().cpus, .apic_id = index_}, shared_.machine.host());
     CpuidList list(leaves.size());
-    list->nent = static_cast<std::uint32_t>(leaves.size());
+    list->count = static_cast<std::uint32_t>(leaves.size());
     std::copy(leaves.begin(), leaves.end(), list.entries());
     GW_TRY(GW_KVM(fd_, KVM_SET_CPUID2, list.get()));
     if (!has_feature(cpu_.features, "arch-capabilities"))
         return {};
     MsrList msrs(1);
-    msrs->nmsrs = 1;
+    msrs->count = 1;
     *msrs.entries() = {.index = 0x10a, .reserved = 0, .data = cpu_.features[FeatureWord::ArchCap]};
     if (GW_TRY(GW_KVM(fd_, KVM_SET_MSRS, msrs.get())) != 1)
         return Error(Errc::Unsupported, "KVM refuses to set MSR 0x10a");

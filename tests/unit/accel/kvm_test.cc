@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "kvm_guest.h"
+
+#include "migration/stream/reader.h"
+#include "migration/stream/registry.h"
+#include "migration/stream/writer.h"
+#include "system/dirty_tracking.h"
+#include "util/event_fd.h"
+
+#include <algorithm>
+#include <gmock/gmock.h>
+#include <set>
+
+namespace godwit::accel::kvm {
+namespace {
+
+namespace ms = migration::stream;
+using system::DirtyClient;
+
+TEST(Kvm, AMissingDeviceIsNamedClearly)
+{
+    auto system = KvmSystem::open("/nonexistent/kvm");
+    ASSERT_FALSE(system);
+    EXPECT_EQ(system.error().message(),
+              "Could not access KVM kernel module: No such file or directory");
+    EXPECT_THAT(system.error().hint(), testing::HasSubstr("/nonexistent/kvm"));
+    EXPECT_FALSE(KvmSystem::open("/dev/null"));
+}
+
+TEST(Kvm, RunsCodeThatWritesMemoryAndAPort)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xc7, 0x06, 0x00, 0x20, 0x34, 0x12,  // mov word [0x2000], 0x1234
+                    0xb0, 0x5a,                          // mov al, 0x5a
+                    0xe6, 0x80,                          // out 0x80, al
+                    0xf4, 0xeb, 0xfd});                  // hlt; jmp
+    guest.run_until(1);
+    EXPECT_EQ(guest.ports.last, 0x5au);
+    EXPECT_EQ(guest.memory()[0x2000], std::byte{0x34});
+    EXPECT_EQ(guest.memory()[0x2001], std::byte{0x12});
+    EXPECT_GE(guest.registers().eip, 0x100au) << "the OUT is complete";
+    EXPECT_THAT(guest.cpu().describe_registers(), testing::HasSubstr("EAX=0000"));
+}
+
+TEST(Kvm, AReadThatAsksForAPauseIsCompletedBeforeAnybodyLooks)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xe4, 0x81,                      // in al, 0x81
+                    0xa2, 0x00, 0x20,                // mov [0x2000], al
+                    0xe6, 0x80, 0xf4, 0xeb, 0xfd});  // out 0x80, al; hlt
+    guest.ports.on_read = [&] {
+        guest.cpu().request_pause();
+        return 0x77;
+    };
+    guest.resume();
+    guest.cpu().wait_paused();
+    const CpuState state = guest.registers();
+    EXPECT_EQ(state.regs[0] & 0xff, 0x77u);
+    EXPECT_EQ(state.eip, 0x1002u);
+    EXPECT_EQ(guest.memory()[0x2000], std::byte{0}) << "nothing ran after it asked";
+    guest.run_until(1);
+    EXPECT_EQ(guest.memory()[0x2000], std::byte{0x77});
+}
+
+TEST(Kvm, StringOutputReachesThePortByteByByte)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xbe, 0x00, 0x20,    // mov si, 0x2000
+                    0xba, 0x80, 0x00,    // mov dx, 0x80
+                    0xb9, 0x05, 0x00,    // mov cx, 5
+                    0xf3, 0x6e,          // rep outsb
+                    0xf4, 0xeb, 0xfd});  // hlt
+    std::string text;
+    guest.ports.on_write = [&](std::uint64_t value) { text += static_cast<char>(value); };
+    std::memcpy(guest.memory() + 0x2000, "hello", 5);
+    guest.run_until(5);
+    EXPECT_EQ(text, "hello");
+}
+
+/// Registers at 3 MiB above RAM.
+class Mmio : public system::IoHandler {
+public:
+    std::uint64_t read(system::GuestAddr offset, unsigned size) override
+    {
+        return offset * 0x100 + size;
+    }
+    void write(system::GuestAddr offset, std::uint64_t value, unsigned size) override
+    {
+        log.emplace_back(offset, value, size);
+    }
+    std::vector<std::tuple<std::uint64_t, std::uint64_t, unsigned>> log;
+};
+
+TEST(Kvm, MemoryMappedRegistersAreReadAndWritten)
+{
+    GW_NEEDS_KVM();
+    Mmio mmio;
+    KvmGuest guest({0x66, 0xbb, 0x00, 0x00, 0x00, 0x02,  // mov ebx, 0x2000000
+                    0x67, 0x66, 0x8b, 0x43, 0x04,        // mov eax, [ebx+4]
+                    0x67, 0x66, 0x89, 0x43, 0x08,        // mov [ebx+8], eax
+                    0x67, 0x88, 0x43, 0x03,              // mov [ebx+3], al
+                    0xe6, 0x80, 0xf4, 0xeb, 0xfd});
+    {
+        system::MachineGuard guard(guest.vm().lock());
+        guest.vm().memory().add({.name = "mmio", .start = 0x2000000, .size = 0x1000, .io = &mmio});
+    }
+    guest.run_until(1);
+    ASSERT_EQ(mmio.log.size(), 2u);
+    EXPECT_EQ(mmio.log[0], std::tuple(8u, 0x404u, 4u));
+    EXPECT_EQ(mmio.log[1], std::tuple(3u, 0x04u, 1u));
+}
+
+TEST(Kvm, RomIsReadInPlaceAndNotWritten)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0x66, 0xbb, 0x00, 0x00, 0x00, 0x03,  // mov ebx, 0x3000000
+                    0x67, 0xc6, 0x03, 0x99,              // mov byte [ebx], 0x99
+                    0x67, 0x8a, 0x03,                    // mov al, [ebx]
+                    0xe6, 0x80, 0xf4, 0xeb, 0xfd});
+    system::RamBlock* rom = nullptr;
+    {
+        system::MachineGuard guard(guest.vm().lock());
+        rom = *guest.vm().ram().create({.id = "rom", .used_length = 4096});
+        rom->host()[0] = std::byte{0x42};
+        guest.vm().memory().add({.name = "rom",
+                                 .start = 0x3000000,
+                                 .size = 4096,
+                                 .kind = system::RegionKind::Rom,
+                                 .block = rom});
+    }
+    guest.run_until(1);
+    EXPECT_EQ(guest.ports.last, 0x42u);
+    EXPECT_EQ(rom->host()[0], std::byte{0x42});
+}
+
+TEST(Kvm, ATripleFaultResetsTheMachine)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0x0f, 0x0b});  // ud2
+    guest.place_protected(0x1000);
+    CpuState state;
+    ApicState apic;
+    ASSERT_TRUE(guest.cpu().fetch(state, apic));
+    state.idt.limit = 0;
+    ASSERT_TRUE(guest.cpu().store(state, apic));
+    guest.resume();
+    while (!guest.events().has("RESET"))
+        guest.vm().loop().run_once(true);
+    guest.pause();
+    EXPECT_EQ(guest.registers().eip, 0xfff0u);
+    EXPECT_EQ(guest.registers().segs[kCs].base, 0xffff0000u);
+}
+
+TEST(Kvm, PauseAndKickUnderLoadKeepTheCount)
+{
+    GW_NEEDS_KVM();
+    // inc dword [0x2000]; mov eax, [0x2000]; out 0x80, eax; jmp
+    KvmGuest guest(
+        {0x66, 0xff, 0x06, 0x00, 0x20, 0x66, 0xa1, 0x00, 0x20, 0x66, 0xe7, 0x80, 0xeb, 0xf3});
+    std::uint64_t expected = 0;
+    bool in_order = true;
+    guest.ports.on_write = [&](std::uint64_t value) { in_order &= value == ++expected; };
+    for (int i = 0; i < 200; ++i) {
+        const std::uint64_t before = guest.ports.writes;
+        guest.resume();
+        guest.cpu().kick();
+        while (i % 10 == 0 && guest.ports.writes == before)
+            std::this_thread::yield();
+        guest.pause();
+        std::uint32_t count;
+        std::memcpy(&count, guest.memory() + 0x2000, 4);
+        ASSERT_TRUE(count == guest.ports.writes || count == guest.ports.writes + 1) << i;
+    }
+    EXPECT_TRUE(in_order);
+}
+
+TEST(Kvm, TheMemoryMapChangesUnderARunningGuest)
+{
+    GW_NEEDS_KVM();
+    // Adds 1 to [0x200000] and compares with a register; port 0x80 gets 1 when they differ, else 0.
+    KvmGuest guest({0x66, 0xbb, 0x00, 0x00, 0x20, 0x00,  // mov ebx, 0x200000
+                    0x66, 0x31, 0xc9,                    // xor ecx, ecx
+                    0x67, 0x66, 0xff, 0x03,              // inc dword [ebx]
+                    0x66, 0x41,                          // inc ecx
+                    0x67, 0x66, 0x3b, 0x0b,              // cmp ecx, [ebx]
+                    0x0f, 0x95, 0xc0,                    // setne al
+                    0xe6, 0x80,                          // out 0x80, al
+                    0xeb, 0xef});                        // jmp inc
+    std::atomic<unsigned> wrong{0};
+    guest.ports.on_write = [&](std::uint64_t value) { wrong += value != 0; };
+    Mmio hole;
+    guest.resume();
+    for (int i = 0; i < 100; ++i) {
+        const std::uint64_t before = guest.ports.writes;
+        system::RegionId id = 0;
+        {
+            system::MachineGuard guard(guest.vm().lock());
+            id = guest.vm().memory().add(
+                {.name = "hole", .start = 0x400000, .size = 0x1000, .priority = 1, .io = &hole});
+        }
+        while (guest.ports.writes == before)
+            std::this_thread::yield();
+        system::MachineGuard guard(guest.vm().lock());
+        guest.vm().memory().remove(id);
+    }
+    guest.pause();
+    EXPECT_EQ(wrong, 0u);
+}
+
+TEST(Kvm, AThrottledGuestStaysMostlyOutOfTheProcessor)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xeb, 0xfe});  // jmp $
+    guest.cpu().set_throttle(90);
+    guest.resume();
+    const auto processor_time = [&] {
+        clockid_t clock = (~static_cast<clockid_t>(guest.cpu().thread_id()) << 3) | 6;
+        timespec spent{};
+        EXPECT_EQ(::clock_gettime(clock, &spent), 0);
+        return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) / 1e9;
+    };
+    timespec begin{};
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &begin);
+    const double before = processor_time();
+    double wall = 0;
+    while (processor_time() < before + 0.05) {  // five slices
+        ::clock_gettime(CLOCK_MONOTONIC, &now);
+        wall = static_cast<double>(now.tv_sec - begin.tv_sec) +
+               static_cast<double>(now.tv_nsec - begin.tv_nsec) / 1e9;
+        ASSERT_LT(wall, 30);
+        std::this_thread::yield();
+    }
+    guest.pause();
+    EXPECT_GT(wall, 0.15) << "50 ms of guest at a tenth of the speed";
+}
+
+/// Writes a dword to each page in [ebx, ebx + 4096 * step * cx), then to port 0x80, then again from
+/// the new values of the registers.
+constexpr std::initializer_list<std::uint8_t> kPageWriter = {0x67, 0x66, 0xff,
+                                                             0x03,  // next: inc dword [ebx]
+                                                             0x66, 0x01, 0xd3,  // add ebx, edx
+                                                             0xe2, 0xf7,        // loop next
+                                                             0xe6, 0x80,        // out 0x80, al
+                                                             0xeb, 0xfc};  // jmp $-2: keeps telling
+
+void start_page_writer(KvmGuest& guest, std::uint32_t first, std::uint32_t step,
+                       std::uint32_t pages)
+{
+    CpuState state;
+    ApicState apic;
+    ASSERT_TRUE(guest.cpu().fetch(state, apic));
+    state.eip = 0x1000;
+    state.regs[3] = first * 4096;
+    state.regs[2] = step * 4096;
+    state.regs[1] = pages;
+    ASSERT_TRUE(guest.cpu().store(state, apic));
+    guest.run_until(guest.ports.writes + 1);
+}
+
+std::set<std::uint64_t> taken_pages(KvmGuest& guest)
+{
+    system::DirtyTracking tracking(guest.vm().memory(), guest.vm().ram());
+    tracking.sync();
+    std::vector<system::PageRun> runs;
+    guest.ram().dirty().bitmap(DirtyClient::Migration).take({0, guest.ram().page_count()}, runs);
+    std::set<std::uint64_t> pages;
+    for (const system::PageRun& run : runs) {
+        tracking.clear(guest.ram(), run);
+        for (std::uint64_t i = 0; i < run.count; ++i)
+            pages.insert(run.first + i);
+    }
+    return pages;
+}
+
+class KvmDirtyLog : public testing::TestWithParam<const char*> {};
+
+TEST_P(KvmDirtyLog, ReportsExactlyThePagesTheGuestWrote)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest(kPageWriter, {{"dirty-ring-size", GetParam()}});
+    start_page_writer(guest, 512, 1, 100);  // touches them before logging
+    system::DirtyTracking tracking(guest.vm().memory(), guest.vm().ram());
+    auto on = tracking.start(DirtyClient::Migration);
+    ASSERT_TRUE(on) << on.error().message();
+    (void)taken_pages(guest);
+    EXPECT_EQ(taken_pages(guest), std::set<std::uint64_t>{});
+    std::uint32_t first = 300;
+    for (const auto& [step, pages] :
+         {std::pair(1u, 70u), std::pair(3u, 200u), std::pair(64u, 40u), std::pair(1u, 3000u)}) {
+        start_page_writer(guest, first, step, pages);
+        std::set<std::uint64_t> expected;
+        for (std::uint32_t i = 0; i < pages; ++i)
+            expected.insert(first + i * step);
+        const std::set<std::uint64_t> found = taken_pages(guest);
+        ASSERT_EQ(found.size(), expected.size()) << "step " << step;
+        ASSERT_EQ(found, expected) << "step " << step;
+        ++first;
+    }
+    on->reset();
+    start_page_writer(guest, 300, 1, 50);
+    EXPECT_FALSE(guest.ram().dirty().bitmap(DirtyClient::Migration).test(300));
+}
+
+TEST_P(KvmDirtyLog, LosesNothingOfAGuestThatNeverStops)
+{
+    GW_NEEDS_KVM();
+    // Endlessly: each page of [2 MiB, 8 MiB) gets a counter, then port 0x80.
+    KvmGuest guest({0x66, 0x40,                                // again: inc eax
+                    0x66, 0xbb, 0x00, 0x00, 0x20, 0x00,        // mov ebx, 0x200000
+                    0xb9, 0x00, 0x06,                          // mov cx, 1536
+                    0x67, 0x66, 0x89, 0x03,                    // next: mov [ebx], eax
+                    0x66, 0x81, 0xc3, 0x00, 0x10, 0x00, 0x00,  // add ebx, 4096
+                    0xe2, 0xf3,                                // loop next
+                    0xe6, 0x80,                                // out 0x80, al
+                    0xeb, 0xe4},                               // jmp again
+                   {{"dirty-ring-size", GetParam()}});
+    system::DirtyTracking tracking(guest.vm().memory(), guest.vm().ram());
+    auto on = tracking.start(DirtyClient::Migration);
+    ASSERT_TRUE(on) << on.error().message();
+    std::vector<std::byte> copy(guest.memory(), guest.memory() + guest.ram().used_length());
+    const auto bring = [&] {
+        for (std::uint64_t page : taken_pages(guest))
+            std::memcpy(copy.data() + page * 4096, guest.memory() + page * 4096, 4096);
+    };
+    for (int stop = 0; stop < 10; ++stop) {
+        guest.resume();
+        const std::uint64_t goal = guest.ports.writes + 5;
+        while (guest.ports.writes < goal)
+            bring();
+        guest.pause();
+        bring();
+        ASSERT_EQ(std::memcmp(copy.data(), guest.memory(), copy.size()), 0) << stop;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(BitmapAndRing, KvmDirtyLog, testing::Values("0", "4096", "65536"));
+
+TEST(Kvm, DirtyRingSizesThatCannotBeAreRefused)
+{
+    GW_NEEDS_KVM();
+    const auto error = [](const char* size) {
+        TestVm test;
+        auto started = test.start_accelerator("kvm-accel", {{"dirty-ring-size", size}});
+        return started ? std::string("started") : started.error().message();
+    };
+    EXPECT_THAT(error("3"), testing::HasSubstr("dirty-ring-size must be a power of two."));
+    EXPECT_THAT(error("1000000"), testing::HasSubstr("power of two"));
+    EXPECT_THAT(error("1073741824"), testing::HasSubstr("too big"));
+    EXPECT_EQ(error("1024"), "started");
+}
+
+TEST(Kvm, OtherIrqchipModesAreRefusedClearly)
+{
+    GW_NEEDS_KVM();
+    const auto error = [](const char* mode) {
+        TestVm test;
+        auto started = test.start_accelerator("kvm-accel", {{"kernel-irqchip", mode}});
+        return started ? std::string("started") : started.error().message();
+    };
+    EXPECT_EQ(error("off"), "KVM does not support userspace APIC");
+    EXPECT_THAT(error("split"), testing::HasSubstr("split is not supported"));
+    EXPECT_THAT(error("bad"), testing::HasSubstr("bad"));
+    EXPECT_EQ(error("on"), "started");
+}
+
+std::vector<std::byte> save(system::Vm& vm, std::string_view section)
+{
+    system::MachineGuard guard(vm.lock());
+    ms::StreamWriter out;
+    auto saved = ms::save_entry(out, *vm.state_registry().find(section, 0));
+    EXPECT_TRUE(saved) << saved.error().message();
+    return out.take();
+}
+
+Result<void> load(system::Vm& vm, std::string_view section, std::span<const std::byte> bytes)
+{
+    system::MachineGuard guard(vm.lock());
+    ms::StateEntry* entry = vm.state_registry().find(section, 0);
+    ms::StreamReader in(bytes);
+    return ms::load_entry(in, *entry, entry->version);
+}
+
+constexpr std::string_view kSections[] = {"cpu_common", "cpu", "kvm-tpr-opt", "apic", "kvmclock"};
+
+TEST(Kvm, AGuestGoesOnInAnotherVm)
+{
+    GW_NEEDS_KVM();
+    // again: inc ecx; mov [0x2000], ecx; out 0x80, al; jmp again
+    const std::initializer_list<std::uint8_t> code = {0x66, 0x41, 0x66, 0x89, 0x0e, 0x00,
+                                                      0x20, 0xe6, 0x80, 0xeb, 0xf5};
+    KvmGuest source(code);
+    CpuState floating;
+    ApicState apic;
+    ASSERT_TRUE(source.cpu().fetch(floating, apic));
+    floating.fpregs[1] = {0xc90fdaa22168c235, 0x4000};
+    floating.fptag = 2;
+    floating.fpus = 0x3800;
+    floating.zmm[3].q[0] = 0x12345678;
+    floating.xstate_bv = 3;
+    ASSERT_TRUE(source.cpu().store(floating, apic));
+    source.run_until(1000);
+    const CpuState before = source.registers();
+    KvmGuest destination({0xf4});
+    std::memcpy(destination.memory(), source.memory(), source.ram().used_length());
+    for (std::string_view section : kSections) {
+        auto loaded = load(destination.vm(), section, save(source.vm(), section));
+        ASSERT_TRUE(loaded) << section << ": " << loaded.error().message();
+    }
+    const CpuState after = destination.registers();
+    EXPECT_EQ(after.regs, before.regs);
+    EXPECT_EQ(after.eip, before.eip);
+    EXPECT_EQ(after.eflags, before.eflags);
+    EXPECT_EQ(after.fpus, before.fpus);
+    EXPECT_EQ(after.fptag, before.fptag);
+    EXPECT_EQ(after.fpregs[1].mantissa, 0xc90fdaa22168c235);
+    EXPECT_EQ(after.zmm[3].q[0], 0x12345678u);
+    EXPECT_EQ(after.segs[kDs].limit, before.segs[kDs].limit);
+    EXPECT_EQ(after.hflags, before.hflags);
+    for (std::string_view section : {"cpu_common", "kvm-tpr-opt"})
+        EXPECT_EQ(save(destination.vm(), section), save(source.vm(), section)) << section;
+    // From now on only the destination counts, from where the source stood.
+    std::uint64_t first = 0;
+    destination.ports.on_write = [&](std::uint64_t) {
+        if (first == 0)
+            std::memcpy(&first, destination.memory() + 0x2000, 4);
+    };
+    destination.run_until(10);
+    EXPECT_GE(first, 1000u);
+    std::uint32_t stood = 0;
+    std::memcpy(&stood, source.memory() + 0x2000, 4);
+    EXPECT_LE(first, stood + 1u);
+}
+
+TEST(Kvm, EveryRegisterSurvivesStoreAndFetch)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xf4});
+    CpuState state;
+    ApicState apic;
+    ASSERT_TRUE(guest.cpu().fetch(state, apic));
+    for (unsigned i = 0; i < 16; ++i)
+        state.regs[i] = 0x1111111111111111 * i;
+    state.fpregs[2] = {0xc000000000000000, 0x4000};
+    state.fptag = 4;
+    state.mxcsr = 0x1fa0;
+    state.xstate_bv = 3;
+    for (unsigned i = 0; i < 16; ++i)
+        state.zmm[i].q[0] = i + 1;
+    state.dr[0] = 0x4711;
+    state.cr2 = 0xabcd;
+    state.lstar = 0xffffffff80000000;
+    state.star = 0x0023001000000000;
+    state.kernelgsbase = 0x1234;
+    state.sysenter_eip = 0x5678;
+    state.mtrr_deftype = 0xc06;
+    state.mtrr_var[1] = {0xe0000000 | 6, 0xfffff0000800};
+    state.mtrr_fixed[4] = 0x0606060606060606;
+    state.pat = 0x0007010600070106;
+    state.mce_banks[0] = ~0ull;
+    state.tsc_adjust = 99;
+    state.nmi_pending = 1;
+    apic.tpr = 0x50;
+    apic.lvt[0] = 0x10030;
+    apic.spurious_vec = 0x1ff;
+    apic.irr[2] = 0x80;
+    auto stored = guest.cpu().store(state, apic);
+    ASSERT_TRUE(stored) << stored.error().message();
+    CpuState back;
+    ApicState apic_back;
+    ASSERT_TRUE(guest.cpu().fetch(back, apic_back));
+    EXPECT_EQ(back.regs, state.regs);
+    EXPECT_EQ(back.fpregs[2].exponent, 0x4000);
+    EXPECT_EQ(back.fptag, 4);
+    EXPECT_EQ(back.mxcsr, 0x1fa0u);
+    EXPECT_EQ(back.zmm[15].q[0], 16u);
+    EXPECT_EQ(back.dr[0], 0x4711u);
+    EXPECT_EQ(back.cr2, 0xabcdu);
+    EXPECT_EQ(back.lstar, state.lstar);
+    EXPECT_EQ(back.star, state.star);
+    EXPECT_EQ(back.kernelgsbase, 0x1234u);
+    EXPECT_EQ(back.sysenter_eip, 0x5678u);
+    EXPECT_EQ(back.mtrr_deftype, 0xc06u);
+    EXPECT_EQ(back.mtrr_var[1].base, state.mtrr_var[1].base);
+    EXPECT_EQ(back.mtrr_fixed[4], state.mtrr_fixed[4]);
+    EXPECT_EQ(back.pat, state.pat);
+    EXPECT_EQ(back.tsc_adjust, 99u);
+    EXPECT_EQ(back.nmi_pending, 1);
+    EXPECT_EQ(apic_back.tpr, 0x50);
+    EXPECT_EQ(apic_back.lvt[0], 0x10030u);
+    EXPECT_EQ(apic_back.spurious_vec, 0x1ffu);
+    EXPECT_EQ(apic_back.irr[2], 0x80u);
+}
+
+TEST(Kvm, ValuesTheKernelRefusesAreErrorsThatNameThem)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xf4});
+    CpuState good;
+    ApicState apic;
+    ASSERT_TRUE(guest.cpu().fetch(good, apic));
+    const auto message = [&](auto change) {
+        CpuState bad = good;
+        change(bad);
+        auto stored = guest.cpu().store(bad, apic);
+        return stored ? std::string("accepted") : stored.error().message();
+    };
+    using testing::AllOf;
+    using testing::HasSubstr;
+    EXPECT_EQ(message([](CpuState&) {}), "accepted");
+    EXPECT_THAT(message([](CpuState& s) { s.xcr0 = 0; }), HasSubstr("xcr0 0x0"));
+    EXPECT_THAT(message([](CpuState& s) { s.cr4 = 1ull << 50; }), HasSubstr("cr4 0x4000000000000"));
+    EXPECT_THAT(message([](CpuState& s) { s.mxcsr = 0xffffffff, s.xstate_bv = 3; }),
+                HasSubstr("mxcsr 0xffffffff"));
+    EXPECT_THAT(message([](CpuState& s) { s.lstar = 0x8000000000000000; }),
+                AllOf(HasSubstr("MSR 0xc0000082"), HasSubstr("0x8000000000000000")));
+    EXPECT_THAT(message([](CpuState& s) { s.mtrr_deftype = ~0ull; }), HasSubstr("MSR 0x2ff"));
+    EXPECT_THAT(message([](CpuState& s) { s.mcg_cap = 200; }), HasSubstr("mcg_cap"));
+    EXPECT_THAT(message([](CpuState& s) { s.dr[7] = ~0ull; }), HasSubstr("dr7"));
+    EXPECT_THAT(message([](CpuState& s) { s.hv_hypercall = 1; }), HasSubstr("hyperv"));
+    EXPECT_EQ(message([](CpuState&) {}), "accepted");
+}
+
+TEST(Kvm, ABadSectionIsAnErrorOfTheLoad)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xf4});
+    std::vector<std::byte> bytes = save(guest.vm(), "cpu");
+    bytes[1545 + 7] = std::byte{0};  // xcr0
+    auto loaded = load(guest.vm(), "cpu", bytes);
+    ASSERT_FALSE(loaded);
+    EXPECT_THAT(loaded.error().message(), testing::HasSubstr("xcr0"));
+}
+
+TEST(Kvm, KernelInterruptControllersKeepTheirState)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xf4});
+    system::KernelIrqchip* chip = guest.vm().accelerator()->irqchip();
+    ASSERT_NE(chip, nullptr);
+    std::array<std::byte, 512> state{};
+    using Chip = system::KernelIrqchip::Chip;
+    for (Chip which : {Chip::PicMaster, Chip::PicSlave, Chip::Ioapic}) {
+        ASSERT_TRUE(chip->get(which, state));
+        ASSERT_TRUE(chip->set(which, state));
+    }
+    EXPECT_TRUE(chip->has_pit());
+    std::array<std::byte, sizeof(kvm_pit_state2)> pit{};
+    ASSERT_TRUE(chip->get_pit(pit));
+    ASSERT_TRUE(chip->set_pit(pit));
+    chip->set_gsi(4, 1);
+    ASSERT_TRUE(chip->get(Chip::PicMaster, state));
+    EXPECT_EQ(state[1] & std::byte{0x10}, std::byte{0x10}) << "IRQ 4 is requested";
+    chip->set_gsi(4, 0);
+    auto event = EventFd::create();
+    ASSERT_TRUE(event);
+    auto route = chip->add_irqfd(event->poll_fd(), 0xfee00000, 0x41);
+    ASSERT_TRUE(route) << route.error().message();
+    auto again = chip->add_irqfd(event->poll_fd(), 0xfee00000, 0x42);
+    EXPECT_FALSE(again) << "one eventfd, one route";
+    route->reset();
+    EXPECT_TRUE(chip->add_irqfd(event->poll_fd(), 0xfee00000, 0x43));
+}
+
+TEST(Kvm, AnInterruptAndAnNmiReachTheGuest)
+{
+    GW_NEEDS_KVM();
+    // sti; hlt; jmp hlt. Interrupt 0x20+: handler at 0x1100 writes 1 and irets; NMI at 0x1110
+    // writes 2.
+    KvmGuest guest({0xfb, 0xf4, 0xeb, 0xfd});
+    const std::initializer_list<std::uint8_t> nmi = {0xb0, 0x02, 0xe6, 0x80, 0xcf};
+    std::memcpy(guest.memory() + 0x1110, nmi.begin(), nmi.size());
+    const std::uint16_t vector[] = {0x1110, 0};
+    std::memcpy(guest.memory() + 2 * 4, vector, 4);
+    CpuState state;
+    ApicState apic;
+    ASSERT_TRUE(guest.cpu().fetch(state, apic));
+    state.idt = {0, 0, 0x3ff, 0};
+    ASSERT_TRUE(guest.cpu().store(state, apic));
+    guest.resume();
+    ASSERT_TRUE(guest.cpu().inject_nmi());
+    while (guest.ports.writes == 0)
+        std::this_thread::yield();
+    guest.pause();
+    EXPECT_EQ(guest.ports.last, 2u);
+}
+
+TEST(Kvm, SecondVcpusWaitForTheirStartup)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xe6, 0x80, 0xeb, 0xfc}, {}, 2);
+    guest.run_until(100);
+    EXPECT_EQ(guest.registers(1).mp_state, 1u);
+    EXPECT_NE(guest.cpu(0).thread_id(), guest.cpu(1).thread_id());
+    for (int i = 0; i < 50; ++i) {
+        guest.resume();
+        guest.pause();
+    }
+}
+
+}  // namespace
+}  // namespace godwit::accel::kvm
