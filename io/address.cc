@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "io/address.h"
 
+#include "util/excerpt.h"
 #include "util/option_list.h"
 #include "util/size.h"
 
@@ -15,7 +16,7 @@ constexpr std::size_t kMaxRepeated = 200;  // bytes of a bad address that an err
 
 Error bad(std::string_view what, std::string_view text)
 {
-    return Error(Errc::InvalidArgument, fmt::format("{} '{}'", what, text.substr(0, kMaxRepeated)));
+    return Error(Errc::InvalidArgument, fmt::format("{} '{}'", what, excerpt(text, kMaxRepeated)));
 }
 
 // "ipv4", "ipv4=on", "ipv4=off".
@@ -26,7 +27,7 @@ Result<bool> parse_flag(const Option& option)
     if (option.value == "off")
         return false;
     return Error(Errc::InvalidArgument, fmt::format("error parsing '{}' flag '={}'", option.key,
-                                                    option.value.substr(0, kMaxRepeated)));
+                                                    excerpt(option.value, kMaxRepeated)));
 }
 
 // False if `option` is none that an inet address has.
@@ -144,7 +145,7 @@ Result<FileAddress> parse_file(std::string_view text)
     if (!offset || *offset > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
         return Error(Errc::InvalidArgument,
                      fmt::format("file URI has bad offset {}: Invalid argument",
-                                 value.substr(0, kMaxRepeated)));
+                                 excerpt(value, kMaxRepeated)));
     address.offset = *offset;
     return address;
 }
@@ -183,7 +184,7 @@ Result<Address> parse_uri(std::string_view uri)
     if (uri.starts_with("exec:"))
         return Address(ExecAddress{{"/bin/sh", "-c", std::string(uri.substr(5))}});
     return Error(Errc::InvalidArgument,
-                 fmt::format("unknown migration protocol: {}", uri.substr(0, kMaxRepeated)));
+                 fmt::format("unknown migration protocol: {}", excerpt(uri, kMaxRepeated)));
 }
 
 namespace {
@@ -231,7 +232,7 @@ Result<Endpoint> parse_endpoint(std::string_view text)
         endpoint.address = GW_TRY(take_host_and_port(text));
         options = GW_TRY(OptionList::parse(text));
     } else {
-        const auto name = text.substr(0, std::min(text.find(','), kMaxRepeated));
+        const auto name = excerpt(text.substr(0, text.find(',')), kMaxRepeated);
         return Error(Errc::InvalidArgument, fmt::format("'{}' is not a socket address", name));
     }
     for (const Option& option : options.all()) {

@@ -4,6 +4,8 @@
 // otherwise than QEMU's clients expect.
 #include "util/json.h"
 
+#include "util/excerpt.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -105,14 +107,8 @@ private:
     // What stands from `start` up to and with the byte where we are does not belong there.
     Error stray(std::size_t start) const
     {
-        std::size_t end = std::min(at_ + 1, text_.size());
-        end = std::min(end, start + kMaxQuoted);
-        std::string token;
-        for (const char c : text_.substr(start, end - start)) {
-            const auto byte = static_cast<unsigned char>(c);
-            token +=
-                byte < 0x20 || byte >= 0x7f ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
-        }
+        const std::size_t end = std::min(at_ + 1, text_.size());
+        const std::string token = excerpt(text_.substr(start, end - start), kMaxQuoted);
         return fail(fmt::format("stray '{}'", token));
     }
     bool at_end() const noexcept { return at_ == text_.size(); }

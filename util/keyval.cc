@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // Dotted keys as nested JSON.
+#include "util/excerpt.h"
 #include "util/json.h"
 #include "util/option_list.h"
 
@@ -12,8 +13,7 @@ namespace godwit {
 
 namespace {
 
-constexpr std::size_t kMaxRepeated = 80;  // bytes of a bad key that an error repeats
-constexpr std::size_t kMaxName = 127;     // as QEMU
+constexpr std::size_t kMaxName = 127;  // as QEMU
 
 bool is_letter(char c) noexcept
 {
@@ -41,14 +41,13 @@ bool is_name(std::string_view part) noexcept
 
 Error invalid(std::string_view key)
 {
-    return Error(Errc::InvalidArgument,
-                 fmt::format("Invalid parameter '{}'", key.substr(0, kMaxRepeated)));
+    return Error(Errc::InvalidArgument, fmt::format("Invalid parameter '{}'", excerpt(key)));
 }
 
 Error inconsistent(std::string_view key)
 {
     return Error(Errc::InvalidArgument,
-                 fmt::format("Parameters '{}.*' used inconsistently", key.substr(0, kMaxRepeated)));
+                 fmt::format("Parameters '{}.*' used inconsistently", excerpt(key)));
 }
 
 Result<std::vector<std::string_view>> split_key(std::string_view key)
@@ -105,7 +104,7 @@ Result<Json> list_of(Json& object, const std::string& key)
     for (std::size_t i = 0; i < items.size(); ++i) {
         if (items[i] == nullptr)
             return Error(Errc::InvalidArgument,
-                         fmt::format("Parameter '{}.{}' missing", key.substr(0, kMaxRepeated), i));
+                         fmt::format("Parameter '{}.{}' missing", excerpt(key), i));
         list.push_back(std::move(*items[i]));
     }
     return list;
@@ -160,8 +159,8 @@ Result<Json> parse_keyval(std::string_view text, std::string_view implied_key, b
             const std::string word = (option.value == "off" ? "no" : "") + option.key;
             if (word.empty())
                 return invalid("");
-            return Error(Errc::InvalidArgument, fmt::format("Expected '=' after parameter '{}'",
-                                                            word.substr(0, kMaxRepeated)));
+            return Error(Errc::InvalidArgument,
+                         fmt::format("Expected '=' after parameter '{}'", excerpt(word)));
         }
         GW_TRY(insert(root, option.key, option.value));
     }

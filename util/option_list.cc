@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "util/option_list.h"
 
+#include "util/excerpt.h"
 #include "util/size.h"
 
 #include <algorithm>
@@ -10,8 +11,6 @@ namespace godwit {
 
 namespace {
 
-constexpr std::size_t kMaxRepeated = 80;  // bytes of a bad key that an error repeats
-
 constexpr std::string_view kSizeHint =
     "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
     "and exa-bytes, respectively.";
@@ -19,7 +18,7 @@ constexpr std::string_view kSizeHint =
 Error expects(std::string_view key, std::string_view what)
 {
     return Error(Errc::InvalidArgument,
-                 fmt::format("Parameter '{}' expects {}", key.substr(0, kMaxRepeated), what));
+                 fmt::format("Parameter '{}' expects {}", excerpt(key), what));
 }
 
 // Takes a value off the front of `text`: up to a single comma, which goes too.
@@ -92,9 +91,10 @@ std::vector<std::string> OptionList::deprecations() const
     for (const Option& option : options_) {
         if (!option.bare || option.key == "help" || option.key == "?")
             continue;
+        const std::string key = excerpt(option.key);
         lines.push_back(
             fmt::format("short-form boolean option '{}{}' deprecated, please use {}={} instead",
-                        option.value == "off" ? "no" : "", option.key, option.key, option.value));
+                        option.value == "off" ? "no" : "", key, key, option.value));
     }
     return lines;
 }
@@ -116,7 +116,7 @@ Result<std::string> OptionList::require_string(std::string_view key) const
 {
     const std::string* value = find(key);
     if (value == nullptr)
-        return Error(Errc::InvalidArgument, fmt::format("Parameter '{}' is missing", key));
+        return Error(Errc::InvalidArgument, fmt::format("Parameter '{}' is missing", excerpt(key)));
     return *value;
 }
 
@@ -176,7 +176,7 @@ Result<void> OptionList::only(std::initializer_list<std::string_view> known) con
     for (const Option& option : options_)
         if (std::ranges::find(known, option.key) == known.end())
             return Error(Errc::InvalidArgument,
-                         fmt::format("Invalid parameter '{}'", option.key.substr(0, kMaxRepeated)));
+                         fmt::format("Invalid parameter '{}'", excerpt(option.key)));
     return ok();
 }
 

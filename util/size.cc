@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "util/size.h"
 
+#include "util/excerpt.h"
+
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -13,12 +15,9 @@ namespace godwit {
 
 namespace {
 
-constexpr std::size_t kMaxRepeated = 80;  // bytes of a bad value that an error repeats
-
 Error not_a(std::string_view what, std::string_view text)
 {
-    return Error(Errc::InvalidArgument,
-                 fmt::format("'{}' is not a {}", text.substr(0, kMaxRepeated), what));
+    return Error(Errc::InvalidArgument, fmt::format("'{}' is not a {}", excerpt(text), what));
 }
 
 bool is_digit(char c) noexcept
@@ -150,7 +149,7 @@ Result<bool> parse_bool(std::string_view text)
     if (text == "off" || text == "no" || text == "false" || text == "n")
         return false;
     return Error(Errc::InvalidArgument,
-                 fmt::format("'{}' is neither 'on' nor 'off'", text.substr(0, kMaxRepeated)));
+                 fmt::format("'{}' is neither 'on' nor 'off'", excerpt(text)));
 }
 
 std::string format_size(std::uint64_t bytes)

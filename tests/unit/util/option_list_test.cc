@@ -161,6 +161,13 @@ TEST(ParseKeyval, TheTextsOfErrorsAreQemus)
               "Invalid parameter '" + std::string(80, 'a') + "'");
 }
 
+TEST(ParseKeyval, AnErrorIsOneLineWhateverTheKey)
+{
+    EXPECT_EQ(refusal("a\nb=1"), "Invalid parameter 'a\\x0ab'");
+    EXPECT_EQ(must(OptionList::parse("a\x1b[2J=x")).get_bool("a\x1b[2J", false).error().message(),
+              "Parameter 'a\\x1b[2J' expects 'on' or 'off'");
+}
+
 TEST(ParseKeyval, DownstreamNamesAreNames)
 {
     EXPECT_EQ(keyval("__org-x_y=3,a_b=4,A=5"), R"({"__org-x_y":"3","a_b":"4","A":"5"})");
