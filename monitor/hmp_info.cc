@@ -133,12 +133,10 @@ Result<void> block(HmpContext& context, const HmpArgs& args, HmpOutput& out)
 
 Result<void> cpus(HmpContext& context, const HmpArgs&, HmpOutput& out)
 {
-    for (const Json& info : GW_TRY(context.qmp("query-cpus-fast"))) {
-        const std::string index = text_of(info, "cpu-index");
+    for (const system::Vcpu* cpu : context.vm.vcpus())
         out.print(fmt::format("{} CPU #{}: thread_id={}\n",
-                              index == std::to_string(context.cpu_index) ? '*' : ' ', index,
-                              text_of(info, "thread-id")));
-    }
+                              cpu->index() == context.cpu_index ? '*' : ' ', cpu->index(),
+                              cpu->thread_id()));
     return {};
 }
 
