@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "monitor/hmp_runner.h"
-#include "qapi/command_context.h"
 #include "monitor_fixture.h"
+#include "qapi/command_context.h"
 #include "system/hmp.h"
 
 #include <array>
