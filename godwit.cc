@@ -2,10 +2,12 @@
 //
 // main(): the one place that knows every room. It builds a Vm as the command line says and runs it.
 #include "accel/accel.h"
+#include "accel/qmp.h"
 #include "hw/block.h"
 #include "hw/register.h"
 #include "migration/vm_migration.h"
 #include "monitor/monitor.h"
+#include "qapi/accel_commands.h"
 #include "qapi/block_commands.h"
 #include "qapi/command_table.h"
 #include "qapi/migration_commands.h"
@@ -73,14 +75,15 @@ private:
           StreamLogSink& sink, const std::string& program)
         : vm_(std::move(vm)), startup_(*vm_, line_, sink, program),
           system_qmp_(system::make_system_commands(*vm_, line_)),
-          block_qmp_(hw::make_block_commands(*vm_)), migration_(std::move(migration)),
-          monitors_(*vm_, commands_)
+          accel_qmp_(accel::make_accel_commands(*vm_)), block_qmp_(hw::make_block_commands(*vm_)),
+          migration_(std::move(migration)), monitors_(*vm_, commands_)
     {
         startup_.add_options();
         hw::add_options(*vm_, line_);
         migration_->add_options(line_);
         monitors_.add_options(line_);
         qapi::register_commands(commands_, *system_qmp_);
+        qapi::register_commands(commands_, *accel_qmp_);
         qapi::register_commands(commands_, *block_qmp_);
         qapi::register_commands(commands_, migration_->commands());
         monitors_.register_commands();
@@ -111,6 +114,7 @@ private:
     system::CommandLine line_;
     system::Startup startup_;
     std::unique_ptr<qapi::SystemCommands> system_qmp_;
+    std::unique_ptr<qapi::AccelCommands> accel_qmp_;
     std::unique_ptr<qapi::BlockCommands> block_qmp_;
     std::unique_ptr<migration::VmMigration> migration_;
     monitor::MonitorSet monitors_;

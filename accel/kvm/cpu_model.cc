@@ -203,11 +203,11 @@ public:
     {}
 
     Result<void> apply(std::string_view list);
+    Result<void> set(std::string_view key, std::string_view value);
     void finish();
 
 private:
     Result<void> apply_word(std::string_view word);
-    Result<void> set(std::string_view key, std::string_view value);
     Result<bool> set_number(std::string_view key, std::string_view value);
     Result<bool> set_switch(std::string_view key, std::string_view value);
     Result<void> set_vendor(std::string_view value);
@@ -330,6 +330,24 @@ Result<void> Wishes::set_named_feature(std::string_view name, bool on)
     return {};
 }
 
+/// The model as it is built in, before anybody wished for anything.
+Result<CpuDefinition> model_definition(std::string_view name, const HostCpu* host,
+                                       const CpuDefaults& defaults)
+{
+    const CpuModel* model = find_cpu_model(name);
+    if (model == nullptr)
+        return Error(Errc::InvalidArgument, fmt::format("unable to find CPU model '{}'", name));
+    if (model->from_host && host == nullptr)
+        return Error(Errc::Unsupported, fmt::format("CPU model '{}' requires KVM", name));
+    CpuDefinition cpu =
+        model->from_host ? host_definition(*model, *host) : built_in_definition(*model, host);
+    if (!model->is_static) {
+        set_feature(cpu.features, "kvm-msi-ext-dest-id", defaults.msi_ext_dest_id);
+        set_feature(cpu.features, "x2apic", defaults.x2apic);
+    }
+    return cpu;
+}
+
 /// The highest leaf with a feature in it, so that the guest finds it.
 void raise_levels(CpuDefinition& cpu, bool level, bool xlevel)
 {
@@ -373,21 +391,24 @@ Result<CpuDefinition> parse_cpu(std::string_view text, const HostCpu* host,
                                 const CpuDefaults& defaults)
 {
     const std::size_t comma = text.find(',');
-    const std::string_view name = text.substr(0, comma);
-    const CpuModel* model = find_cpu_model(name);
-    if (model == nullptr)
-        return Error(Errc::InvalidArgument, fmt::format("unable to find CPU model '{}'", name));
-    if (model->from_host && host == nullptr)
-        return Error(Errc::Unsupported, fmt::format("CPU model '{}' requires KVM", name));
-    CpuDefinition cpu =
-        model->from_host ? host_definition(*model, *host) : built_in_definition(*model, host);
-    if (!model->is_static) {
-        set_feature(cpu.features, "kvm-msi-ext-dest-id", defaults.msi_ext_dest_id);
-        set_feature(cpu.features, "x2apic", defaults.x2apic);
-    }
+    CpuDefinition cpu = GW_TRY(model_definition(text.substr(0, comma), host, defaults));
     Wishes wishes(cpu, host, defaults);
     if (comma != std::string_view::npos)
         GW_TRY(wishes.apply(text.substr(comma + 1)));
+    wishes.finish();
+    return cpu;
+}
+
+Result<CpuDefinition> expand_cpu(std::string_view name,
+                                 const std::vector<std::pair<std::string, std::string>>& properties,
+                                 const HostCpu* host, const CpuDefaults& defaults)
+{
+    if (find_cpu_model(name) == nullptr)
+        return Error(Errc::InvalidArgument, fmt::format("CPU model '{}' not found", name));
+    CpuDefinition cpu = GW_TRY(model_definition(name, host, defaults));
+    Wishes wishes(cpu, host, defaults);
+    for (const auto& [key, value] : properties)
+        GW_TRY(wishes.set(key, value));
     wishes.finish();
     return cpu;
 }

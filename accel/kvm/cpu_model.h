@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace godwit::accel::kvm {
@@ -92,6 +93,12 @@ struct CpuDefinition {
 ///          found", ...
 Result<CpuDefinition> parse_cpu(std::string_view text, const HostCpu* host,
                                 const CpuDefaults& defaults);
+
+/// The model `name` with properties set one by one, as query-cpu-model-expansion wants it.
+/// Errors   as parse_cpu(), without "can't apply global".
+Result<CpuDefinition> expand_cpu(std::string_view name,
+                                 const std::vector<std::pair<std::string, std::string>>& properties,
+                                 const HostCpu* host, const CpuDefaults& defaults);
 
 /// Takes out of `definition` what the host cannot do; the answer names each bit, as QEMU warns.
 ///

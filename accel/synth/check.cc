@@ -70,9 +70,7 @@ void CheckResult::add(const CheckResult& other)
     pages += other.pages;
     never_written += other.never_written;
     wrong += other.wrong;
-    for (const WrongPage& page : other.first)
-        if (first.size() < kMaxReported)
-            first.push_back(page);
+    first.insert(first.end(), other.first.begin(), other.first.end());
 }
 
 CheckResult check_pages(const std::byte* block, const VcpuWorkload& work, unsigned vcpu,

@@ -26,7 +26,7 @@ struct CheckResult {
     std::uint64_t pages = 0;
     std::uint64_t never_written = 0;  ///< of them: must be zero
     std::uint64_t wrong = 0;
-    std::vector<WrongPage> first;  ///< the lowest, at most kMaxReported
+    std::vector<WrongPage> first;  ///< the lowest, at most kMaxReported a vCPU
 
     /// Adds the pages of another vCPU.
     void add(const CheckResult& other);

@@ -213,11 +213,6 @@ void SynthVcpu::do_access(const Access& access)
     }
 }
 
-std::uint64_t SynthVcpu::writes() const noexcept
-{
-    return work_->writes(accesses());
-}
-
 CheckResult SynthVcpu::check() const
 {
     if (!state_.started)

@@ -44,7 +44,11 @@ public:
 
     /// Accesses so far, of which so many wrote. Any thread.
     std::uint64_t accesses() const noexcept { return accesses_.load(std::memory_order_relaxed); }
-    std::uint64_t writes() const noexcept;
+    std::uint64_t writes() const noexcept { return writes_of(accesses()); }
+    std::uint64_t writes_of(std::uint64_t accesses) const noexcept
+    {
+        return work_->writes(accesses);
+    }
     /// Pages the workload read and found wrong.
     std::uint64_t wrong_reads() const noexcept
     {
