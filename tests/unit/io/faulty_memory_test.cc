@@ -220,10 +220,14 @@ TEST(MemoryChannel, ShutdownRacesWithTransfersWithoutHarm)
     for (int round = 0; round < 200; ++round) {
         auto [one, two] = must(make_memory_channels(64));
         const auto much = pattern(10000);
-        std::jthread writer([&] { EXPECT_FALSE(one->write_all(much)); });
+        std::jthread writer([&] {
+            while (one->write_all(much)) {
+            }
+        });
         std::jthread reader([&] {
-            std::vector<std::byte> to(20000);
-            EXPECT_FALSE(two->read_exact(to));
+            std::vector<std::byte> to(700);
+            while (two->read_exact(to)) {
+            }
         });
         must((round % 2 == 0 ? one : two)->shutdown(Shutdown::Both));
         must((round % 2 == 0 ? two : one)->shutdown(Shutdown::Both));
