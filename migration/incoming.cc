@@ -233,7 +233,7 @@ void Incoming::finish(Result<void> result)
     channel_.reset();
     if (auto moved = p_.status.apply(Event::Fail); !moved)
         p_.env.log.report(moved.error());
-    if (config_.exit_on_error && p_.env.exit_with_failure)
+    if (config_.exit_on_error && !stopping_ && p_.env.exit_with_failure)
         p_.env.exit_with_failure();
 }
 

@@ -15,6 +15,7 @@
 #include "migration/stream/writer.h"
 #include "util/thread.h"
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -53,8 +54,12 @@ public:
     ~Incoming();
 
     std::optional<std::string> error() const;
-    /// Makes the thread give up; the status becomes failed.
-    void stop() noexcept { cancel_.request(); }
+    /// Makes the thread give up; the status becomes failed, and the program does not end for it.
+    void stop() noexcept
+    {
+        stopping_ = true;
+        cancel_.request();
+    }
 
 private:
     Incoming(Parts parts, IncomingConfig config, Accept accept,
@@ -91,6 +96,7 @@ private:
     Accept accept_;
     std::move_only_function<void()> done_;
     io::Cancel cancel_;
+    std::atomic<bool> stopping_{false};
     io::ChannelPtr channel_;
     std::map<std::uint32_t, Known> sections_;  // by the section id of their START or FULL
     std::vector<LiveStateHandler*> set_up_;    // whose load_cleanup() is owed

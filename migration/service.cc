@@ -64,7 +64,8 @@ MigrationService::~MigrationService()
 void MigrationService::shut_down()
 {
     ServiceState& s = *state_;
-    s.env.exit_with_failure = nullptr;
+    if (s.incoming)
+        s.incoming->stop();
     if (s.outgoing)
         (void)s.outgoing->cancel();
     const auto drop = [&s] {

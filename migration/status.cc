@@ -132,7 +132,7 @@ Status StatusTracker::status() const
 
 Result<void> StatusTracker::apply(Event event)
 {
-    const std::lock_guard in_order(order_);
+    const std::lock_guard in_order(observers_->order);
     Status from{};
     Status to{};
     {
@@ -144,17 +144,19 @@ Result<void> StatusTracker::apply(Event event)
                                              " in status " + std::string(to_string(from)));
         to = status_ = *next;
     }
-    const auto observers = *observers_;
-    for (const Observer& observer : observers)
+    for (const Observer& observer : observers_->list)
         observer(from, to);
     return ok();
 }
 
 Registration StatusTracker::observe(Observer observer)
 {
-    const std::lock_guard guard(order_);
-    const auto at = observers_->insert(observers_->end(), std::move(observer));
-    return Registration([list = observers_, at]() noexcept { list->erase(at); });
+    const std::lock_guard guard(observers_->order);
+    const auto at = observers_->list.insert(observers_->list.end(), std::move(observer));
+    return Registration([observers = observers_, at]() noexcept {
+        const std::lock_guard until_none_runs(observers->order);
+        observers->list.erase(at);
+    });
 }
 
 }  // namespace godwit::migration

@@ -72,8 +72,9 @@ bool is_running(Status status) noexcept;
 
 /// The status of one side of one machine.
 ///
-/// Threads  apply() from any thread, one at a time; observers run in its thread, under no lock of
-///          ours, in the order of the moves; status() from any thread.
+/// Threads  apply() from any thread, one at a time; observers run in its thread, under no lock but
+///          the one that keeps the moves in order; status() from any thread. A Registration may go
+///          from any thread, but not from inside an observer: it waits until none runs.
 /// Errors   Errc::BadState for a move that is not in the table; nothing changes then.
 class StatusTracker {
 public:
@@ -86,12 +87,16 @@ public:
     [[nodiscard]] Registration observe(Observer observer);
 
 private:
+    // Shared with the Registrations.
+    struct Observers {
+        std::mutex order;  // held from the move until all have heard of it
+        std::list<Observer> list;
+    };
+
     Side side_;
-    std::mutex order_;  // held from the move until the observers have heard of it
     mutable std::mutex mutex_;
     Status status_ = Status::None;  // mutex_
-    std::shared_ptr<std::list<Observer>> observers_ =
-        std::make_shared<std::list<Observer>>();  // order_
+    std::shared_ptr<Observers> observers_ = std::make_shared<Observers>();
 };
 
 }  // namespace godwit::migration

@@ -89,6 +89,8 @@ struct Observed : TestMachine {
         };
     }
 
+    ~Observed() { service->shut_down(); }
+
     Noted noted;
     DeviceState extra;
     std::optional<Moment> refuse_at;
