@@ -14,7 +14,6 @@ namespace godwit::hw {
 namespace {
 
 // Which byte of a counter is accessed next; as in the kernel's structure.
-constexpr std::uint8_t kLow = 1;
 constexpr std::uint8_t kHigh = 2;
 constexpr std::uint8_t kWordLow = 3;
 constexpr std::uint8_t kWordHigh = 4;
