@@ -76,9 +76,9 @@ void StreamChardev::lost()
 {
     if (is_socket_)
         return close_stream();
+    // What was sent before the end is still answered: `echo quit | ... -monitor stdio`.
     read_watch_.reset();
     in_ = -1;
-    tell(FrontEnd::Event::Closed);
 }
 
 /// Watches for input exactly while the front end can take some.
