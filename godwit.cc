@@ -21,9 +21,12 @@
 #include "util/flight_recorder.h"
 #include "util/log.h"
 
+#include <csignal>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <unistd.h>
 
 namespace godwit {
 namespace {
@@ -121,11 +124,45 @@ private:
     Registration signals_;
 };
 
+// A signal handler is handed nothing, so what it needs has to lie here.
+const FlightRecorder* crash_recorder = nullptr;
+
+extern "C" void report_crash(int number)
+{
+    constexpr std::size_t shown = 64;
+    constexpr std::string_view title = "The last events before the crash:\n";
+    if (crash_recorder != nullptr && ::write(STDERR_FILENO, title.data(), title.size()) > 0)
+        crash_recorder->dump_to(STDERR_FILENO, shown);
+    ::raise(number);  // SA_RESETHAND: now it ends us, with a core if the system wants one
+}
+
+/// While it lives, a crash prints what the recorder saw last.
+class CrashWatch {
+public:
+    explicit CrashWatch(const FlightRecorder& recorder)
+    {
+        crash_recorder = &recorder;
+        for (const int number : {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL}) {
+            struct sigaction action{};
+            // A sanitizer may look after them already.
+            if (::sigaction(number, nullptr, &action) < 0 || action.sa_handler != SIG_DFL)
+                continue;
+            action.sa_handler = report_crash;
+            action.sa_flags = static_cast<int>(SA_RESETHAND | SA_NODEFER);
+            ::sigaction(number, &action, nullptr);
+        }
+    }
+    CrashWatch(const CrashWatch&) = delete;
+    CrashWatch& operator=(const CrashWatch&) = delete;
+    ~CrashWatch() { crash_recorder = nullptr; }
+};
+
 Result<int> run(std::span<const char* const> words, const std::string& program, StreamLogSink& sink,
                 Log& log)
 {
     system::hold_signals();
     FlightRecorder recorder;
+    const CrashWatch watch(recorder);
     const auto house = GW_TRY(House::create(log, recorder, sink, program));
     return house->live(words);
 }
