@@ -82,6 +82,7 @@ private:
           migration_(std::move(migration)), monitors_(*vm_, commands_)
     {
         startup_.add_options();
+        startup_.set_cpu_models([this] { return cpu_help(); });
         hw::add_options(*vm_, line_);
         migration_->add_options(line_);
         monitors_.add_options(line_);
@@ -96,6 +97,16 @@ private:
         monitors_.set_module_loader([this](std::string_view prefix, std::string_view name) {
             return vm_->plugins().load(prefix, name);
         });
+    }
+
+    std::string cpu_help()
+    {
+        std::string text = "Available CPUs:\n";
+        if (const auto models = accel_qmp_->query_cpu_definitions()) {
+            for (const qapi::CpuDefinitionInfo& model : *models)
+                text += "  " + model.name + "\n";
+        }
+        return text;
     }
 
     Result<void> build()
