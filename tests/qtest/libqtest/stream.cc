@@ -80,15 +80,23 @@ std::optional<std::string> Stream::line(const Deadline& deadline)
             return out;
         }
         scanned_ = input_.size();
-        if (!fd_ || ended_ || !wait_readable(fd_.get(), deadline))
+        if (!more(deadline))
             return std::nullopt;
-        std::array<char, 65536> buffer;
-        const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
-        if (n > 0)
-            input_.append(buffer.data(), static_cast<std::size_t>(n));
-        else if (n == 0 || errno != EINTR)
-            ended_ = true;
     }
+}
+
+/// Reads what comes; false at the end of the stream or of the deadline.
+bool Stream::more(const Deadline& deadline)
+{
+    if (!fd_ || ended_ || !wait_readable(fd_.get(), deadline))
+        return false;
+    std::array<char, 65536> buffer;
+    const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
+    if (n > 0)
+        input_.append(buffer.data(), static_cast<std::size_t>(n));
+    else if (n == 0 || errno != EINTR)
+        ended_ = true;
+    return true;
 }
 
 }  // namespace godwit::qtest

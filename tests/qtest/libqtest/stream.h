@@ -53,6 +53,8 @@ public:
     bool ended() const noexcept { return ended_; }
 
 private:
+    bool more(const Deadline& deadline);
+
     UniqueFd fd_;
     std::string input_;
     std::size_t scanned_ = 0;
