@@ -191,7 +191,8 @@ TEST_F(QmpSessionTest, TheSchemaNamesEveryCommandOfTheTable)
     const Json schema = client.json()["return"];
     ASSERT_TRUE(schema.is_array());
     client.send(R"({"execute":"query-commands"})");
-    for (const Json& command : client.json()["return"]) {
+    const Json commands = client.json()["return"];
+    for (const Json& command : commands) {
         if (command["name"].get<std::string>().starts_with("test-"))
             continue;
         const bool found = std::ranges::any_of(schema, [&](const Json& entry) {
