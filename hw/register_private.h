@@ -19,6 +19,7 @@ Result<void> register_lpc(system::TypeRegistry& types);
 Result<void> register_misc(system::TypeRegistry& types);
 Result<void> register_virtio(system::TypeRegistry& types);
 Result<void> register_virtio_rng(system::TypeRegistry& types);
+Result<void> register_virtio_blk(system::TypeRegistry& types);
 Result<void> register_block(system::TypeRegistry& types);
 Result<void> register_ide(system::TypeRegistry& types);
 Result<void> register_i8042(system::TypeRegistry& types);

@@ -116,6 +116,30 @@ Result<void> BlockNode::write(std::uint64_t offset, std::span<const std::byte> f
     return {};
 }
 
+Result<void> BlockNode::write_zeroes(std::uint64_t offset, std::uint64_t length, bool unmap)
+{
+    if (options_.read_only)
+        return Error(Errc::PermissionDenied, "the image is read-only");
+    if (offset > size_ || length > size_ - offset)
+        return Error(Errc::InvalidArgument, "write past the end of the image");
+    const int mode = unmap ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+                           : FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+    if (!file_.fd || length == 0 ||
+        ::fallocate(file_.fd.get(), mode, static_cast<off_t>(options_.offset + offset),
+                    static_cast<off_t>(length)) == 0)
+        return {};
+    if (errno != EOPNOTSUPP && errno != ENODEV)
+        return Error::from_errno(options_.filename);
+    const std::vector<std::byte> zeros(std::min<std::uint64_t>(length, 1 << 20));
+    while (length > 0) {
+        const auto piece = std::span(zeros).first(std::min<std::uint64_t>(length, zeros.size()));
+        GW_TRY(write(offset, piece));
+        offset += piece.size();
+        length -= piece.size();
+    }
+    return {};
+}
+
 Result<void> BlockNode::flush()
 {
     if (file_.fd && !options_.read_only && !options_.no_flush && ::fdatasync(file_.fd.get()) < 0 &&

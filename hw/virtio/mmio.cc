@@ -339,6 +339,7 @@ Result<void> register_virtio(system::TypeRegistry& types)
                                      property<&VirtioMmio::force_legacy_>("force-legacy", true),
                                      property<&VirtioMmio::index_>("x-index", 0xffffffff)},
                       .create = [] { return std::make_unique<VirtioMmio>(); }}));
+    GW_TRY(register_virtio_blk(types));
     return register_virtio_rng(types);
 }
 

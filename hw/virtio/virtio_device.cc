@@ -42,6 +42,8 @@ std::uint64_t VirtioDevice::offered() const
     // Ring reset is always in the stream's feature word, though a legacy driver cannot see it.
     std::uint64_t all = device_features() | virtio::kIndirect | virtio::kEventIdx |
                         virtio::kNotifyOnEmpty | virtio::kAnyLayout | virtio::kRingReset;
+    if (legacy() && !legacy_any_layout())
+        all &= ~virtio::kAnyLayout;
     if (transport_ != nullptr && !transport_->legacy())
         all |= virtio::kVersion1;
     return all;

@@ -62,6 +62,8 @@ public:
     Result<void> read(std::uint64_t offset, std::span<std::byte> into);
     Result<void> write(std::uint64_t offset, std::span<const std::byte> from);
     Result<void> flush();
+    /// Zeros, with or (`unmap`) without room on the host.
+    Result<void> write_zeroes(std::uint64_t offset, std::uint64_t length, bool unmap);
 
 private:
     explicit BlockNode(Options options) : options_(std::move(options)) {}

@@ -137,6 +137,9 @@ protected:
 
     /// Feature bits of the device itself; those of the rings and the transport are added.
     virtual std::uint64_t device_features() const { return 0; }
+    /// Whether a legacy driver is told that any layout of buffers will do.
+    virtual bool legacy_any_layout() const { return true; }
+    bool legacy() const noexcept { return transport_ != nullptr && transport_->legacy(); }
     virtual void handle_queue(unsigned n) = 0;
     virtual void device_reset() {}
     virtual void status_changed() {}

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "hw/virtio/mmio.h"
 
+#include "hw/block.h"
+
 #include "tests/unit/hw/support.h"
 
+#include <cstdlib>
 #include <random>
+#include <unistd.h>
 
 namespace godwit::hw {
 namespace {
@@ -181,6 +185,123 @@ TEST(VirtioRng, BrokenRingsBreakOnlyTheDevice)
     }));
     board.set(0x70, 0);
     EXPECT_EQ(board.get(0x70), 0u);
+}
+
+struct DiskBoard : Board {
+    std::string path;
+    explicit DiskBoard(bool legacy, const char* more = "") : Board(legacy)
+    {
+        path = ::testing::TempDir() + "godwit-vblk-XXXXXX";
+        const int fd = ::mkstemp(path.data());
+        std::vector<std::uint8_t> bytes(64 * 512);
+        for (std::size_t n = 0; n < bytes.size(); ++n)
+            bytes[n] = static_cast<std::uint8_t>(n / 512 + n);
+        EXPECT_EQ(::write(fd, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+        ::close(fd);
+        EXPECT_TRUE(BlockSet::of(*vm).add_drive("if=none,id=d0,file=" + path + more));
+        const auto disk = vm->devices().add("virtio-blk-device", "b0",
+                                            Json{{"drive", "d0"}, {"serial", "abc"}}, false);
+        EXPECT_TRUE(disk) << disk.error().message();
+        vm->devices().reset_all(system::ResetKind::Cold);
+    }
+    ~DiskBoard() { ::unlink(path.c_str()); }
+    // Header, data and status as three descriptors; returns the status byte.
+    unsigned request(std::uint32_t type, std::uint64_t sector, std::uint32_t bytes, bool to_guest)
+    {
+        auto& memory = vm->memory();
+        memory.store(0x7000, type, 8);
+        memory.store(0x7008, sector, 8);
+        memory.store(0x7100, 0xee, 1);
+        const auto put = [&](unsigned n, std::uint64_t at, std::uint32_t length, unsigned flags) {
+            memory.store(0x1000 + 16 * n, at, 8);
+            memory.store(0x1008 + 16 * n, length, 4);
+            memory.store(0x100c + 16 * n, flags, 2);
+            memory.store(0x100e + 16 * n, n + 1, 2);
+        };
+        put(0, 0x7000, 16, 1);
+        put(1, 0x8000, bytes, to_guest ? 3 : 1);
+        put(2, 0x7100, 1, 2);
+        const auto index = static_cast<unsigned>(memory.load(0x2002, 2));
+        memory.store(0x2004 + 2 * (index % 8), 0, 2);
+        memory.store(0x2002, index + 1, 2);
+        set(0x50, 0);
+        EXPECT_EQ(memory.load(0x3002, 2), index + 1);
+        return static_cast<unsigned>(memory.load(0x7100, 1));
+    }
+};
+
+TEST(VirtioBlk, OffersWhatQemuOffers)
+{
+    DiskBoard old(true);
+    EXPECT_EQ(old.get(0x10), 0x31006ed4u);
+    DiskBoard modern(false);
+    EXPECT_EQ(modern.get(0x10), 0x30006e54u);
+    EXPECT_EQ(modern.get(0x100), 64u);
+    EXPECT_EQ(modern.get(0x10c), 254u);
+    EXPECT_EQ(modern.save("virtio-mmio@00000000feb00000/virtio-blk").size(),
+              139u + 16384 + 6 + 17 + 27656 + 6 + 18 + 6 + 17);
+    EXPECT_EQ(old.save("virtio-mmio@00000000feb00000/virtio-blk").size(), 139u);
+    DiskBoard fixed(true, ",readonly=on");
+    EXPECT_EQ(fixed.get(0x10) & 0x20, 0x20u);
+}
+
+TEST(VirtioBlk, ReadsWritesAndClears)
+{
+    DiskBoard board(false);
+    board.start_modern();
+    EXPECT_EQ(board.request(0, 3, 1024, true), 0u);
+    EXPECT_EQ(std::to_integer<unsigned>(board.ram.bytes()[0x8005]), (3 + 3 * 512 + 5) & 0xffu);
+    EXPECT_EQ(board.vm->memory().load(0x3008, 4), 1025u);
+    board.vm->memory().store(0x8000, 0x1122334455667788, 8);
+    EXPECT_EQ(board.request(1, 10, 512, false), 0u);
+    EXPECT_EQ(board.request(4, 0, 0, false), 0u);
+    std::array<std::byte, 8> data{};
+    auto* node = BlockSet::of(*board.vm).find_drive("d0")->node;
+    ASSERT_TRUE(node->read(10 * 512, data));
+    EXPECT_EQ(data[0], std::byte{0x88});
+    EXPECT_EQ(board.request(8, 0, 20, true), 0u);
+    EXPECT_EQ(board.vm->memory().load(0x8000, 4), 0x636261u);
+    for (const unsigned type : {13u, 11u}) {
+        board.vm->memory().store(0x8000, type == 13 ? 10 : 20, 8);
+        board.vm->memory().store(0x8008, 2, 8);
+        EXPECT_EQ(board.request(type, 0, 16, false), 0u);
+    }
+    ASSERT_TRUE(node->read(11 * 512, data));
+    EXPECT_EQ(data[1], std::byte{0});
+    ASSERT_TRUE(node->read(21 * 512, data));
+    EXPECT_EQ(data[1], std::byte{0});
+}
+
+TEST(VirtioBlk, RefusesWhatIsNotThere)
+{
+    DiskBoard board(false);
+    board.start_modern();
+    EXPECT_EQ(board.request(0, 63, 1024, true), 1u);
+    EXPECT_EQ(board.request(0, ~std::uint64_t{0}, 512, true), 1u);
+    EXPECT_EQ(board.request(1, 64, 512, false), 1u);
+    EXPECT_EQ(board.request(0, 0, 100, true), 1u);
+    EXPECT_EQ(board.request(2, 0, 0, false), 2u);
+    board.vm->memory().store(0x8000, 60, 8);
+    board.vm->memory().store(0x8008, 5, 8);
+    EXPECT_EQ(board.request(11, 0, 16, false), 1u);
+    DiskBoard fixed(false, ",readonly=on");
+    fixed.start_modern();
+    EXPECT_EQ(fixed.request(1, 0, 512, false), 1u);
+}
+
+TEST(VirtioBlk, GoesOnAfterAMove)
+{
+    DiskBoard one(false);
+    DiskBoard two(false);
+    one.start_modern();
+    EXPECT_EQ(one.request(0, 1, 512, true), 0u);
+    std::ranges::copy(one.ram.bytes(), two.ram.bytes().begin());
+    const std::string name = "virtio-mmio@00000000feb00000/virtio-blk";
+    const auto body = one.save(name);
+    ASSERT_TRUE(two.load(name, 2, body));
+    EXPECT_EQ(two.save(name), body);
+    EXPECT_EQ(two.request(0, 2, 512, true), 0u);
+    EXPECT_EQ(std::to_integer<unsigned>(two.ram.bytes()[0x8000]), (2 + 2 * 512) & 0xffu);
 }
 
 TEST(VirtioRng, SectionsAreAsLongAsQemus)
