@@ -84,7 +84,7 @@ public:
     std::string make(std::string name, std::uint64_t address)
     {
         for (char& c : name)
-            if (std::isalnum(static_cast<unsigned char>(c)) == 0)
+            if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_' && c != '.')
                 c = '-';
         std::string full = fmt::format("{:.24}@{:x}", name.empty() ? "region" : name, address);
         for (unsigned n = 1; !used_.insert(full).second; ++n)
