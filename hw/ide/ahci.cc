@@ -32,6 +32,7 @@ constexpr std::uint32_t kCmdRunning = 0x8000;
 constexpr std::uint32_t kSignatureDisk = 0x00000101;
 constexpr std::uint32_t kLinkUp = 0x113;
 
+constexpr std::uint8_t kCapSata = 0x12;
 constexpr std::uint8_t kControlReset = 0x04;
 constexpr std::uint8_t kControlNoInterrupt = 0x02;
 constexpr std::uint8_t kControlHob = 0x80;
@@ -408,6 +409,9 @@ Result<void> Ahci::realize()
     GW_TRY(add_bar(
         4, {.kind = PciBar::Kind::Io, .size = 32, .parts = {{.size = 32, .io = index_.get()}}}));
     GW_TRY(add_bar(5, {.size = 0x1000, .parts = {{.size = 0x1000, .io = abar_.get()}}}));
+    const unsigned sata = GW_TRY(add_capability(kCapSata, 8, 0xa8));
+    set_config(sata + 2, 0x0010, 2);
+    set_config(sata + 4, 0x48, 4);  // index and data ports: BAR 4, offset 0x10
     GW_TRY(add_msi(1, true, false, 0x80));
     s_.cap = kCapValue;
     s_.impl = (1u << kAhciPorts) - 1;

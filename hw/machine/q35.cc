@@ -141,7 +141,9 @@ Result<void> Q35::make_isa_devices(system::Vm& vm)
 
 Result<void> Q35::make_disks(system::Vm& vm)
 {
-    GW_TRY(vm.devices().add_builtin("ich9-ahci", &host_->bus(), Json{{"addr", "1f.2"}}));
+    system::Device* ahci =
+        GW_TRY(vm.devices().add_builtin("ich9-ahci", &host_->bus(), Json{{"addr", "1f.2"}}));
+    ahci->gpio_out("legacy-irq", 0).connect(lpc_->isa().irq(14));
     for (const Drive* drive : BlockSet::of(vm).default_disks()) {
         const std::string name = fmt::format("ide.{}", drive->index);
         system::Bus* bus = vm.devices().find_bus(name);

@@ -11,6 +11,8 @@ namespace godwit::hw {
 namespace {
 
 constexpr unsigned kRomIndex = 6;
+constexpr int kBehindTheBoard = -1000;  // a BAR never hides what the board mapped
+constexpr int kTablesInFront = 500;
 
 unsigned bar_offset(unsigned index)
 {
@@ -165,7 +167,8 @@ Result<void> PciDevice::add_bar(unsigned index, PciBar bar)
     put_le(std::span(wmask_).subspan(at), index == kRomIndex ? mask | 1 : mask, wide ? 8 : 4);
     if (index != kRomIndex)
         cmask_[at] = io ? 0x03 : 0x0f;
-    bars_[index] = std::make_unique<Bar>(Bar{.spec = std::move(bar), .at = {}, .regions = {}});
+    bars_[index] =
+        std::make_unique<Bar>(Bar{.spec = std::move(bar), .tables = {}, .at = {}, .regions = {}});
     return {};
 }
 
@@ -216,24 +219,27 @@ void PciDevice::map_bar(unsigned index)
     bar.regions.clear();
     if (!bar.at)
         return;
-    for (const PciBarPart& part : bar.spec.parts) {
+    const auto map = [&](const PciBarPart& part, int front) {
         if (!part.enabled || part.size == 0 || part.offset >= bar.spec.size ||
             part.size > bar.spec.size - part.offset)
-            continue;
+            return;
         const system::RegionKind kind = part.block == nullptr ? system::RegionKind::Io
                                         : index == kRomIndex  ? system::RegionKind::Rom
                                                               : system::RegionKind::Ram;
         bar.regions.emplace_back(
-            space,
-            system::RegionSpec{.name = fmt::format("{} BAR {}", type_name(), index),
-                               .start = *bar.at + part.offset,
-                               .size = part.size,
-                               .priority = part.priority - 1000,  // never in front of the board
-                               .kind = kind,
-                               .block = part.block,
-                               .block_offset = part.block_offset,
-                               .io = part.io});
-    }
+            space, system::RegionSpec{.name = fmt::format("{} BAR {}", type_name(), index),
+                                      .start = *bar.at + part.offset,
+                                      .size = part.size,
+                                      .priority = part.priority + front,
+                                      .kind = kind,
+                                      .block = part.block,
+                                      .block_offset = part.block_offset,
+                                      .io = part.io});
+    };
+    for (const PciBarPart& part : bar.spec.parts)
+        map(part, kBehindTheBoard);
+    for (const PciBarPart& part : bar.tables)
+        map(part, kBehindTheBoard + kTablesInFront);
 }
 
 void PciDevice::update_bars()

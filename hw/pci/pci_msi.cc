@@ -169,9 +169,9 @@ Result<void> PciDevice::add_msix(unsigned vectors, unsigned table_bar, std::uint
     set_config(msix_cap_ + 8, pending_offset | pending_bar, 4);
     put_le(std::span(wmask_).subspan(msix_cap_ + 2), kMsixEnable | kMsixMaskAll, 2);
     msix_ = std::make_unique<MsixWindow>(*this, vectors);
-    bars_[table_bar]->spec.parts.push_back(
+    bars_[table_bar]->tables.push_back(
         {.offset = table_offset, .size = table_bytes, .io = &msix_->table_io, .priority = 1});
-    bars_[pending_bar]->spec.parts.push_back(
+    bars_[pending_bar]->tables.push_back(
         {.offset = pending_offset, .size = pending_bytes, .io = &msix_->pending_io, .priority = 1});
     return {};
 }

@@ -9,7 +9,8 @@ namespace godwit::hw {
 
 struct PciDevice::Bar {
     PciBar spec;
-    std::optional<std::uint64_t> at;  // where it is mapped
+    std::vector<PciBarPart> tables = {};  // MSI-X windows: stay when the device changes its parts
+    std::optional<std::uint64_t> at;      // where it is mapped
     std::vector<MappedRegion> regions;
 };
 

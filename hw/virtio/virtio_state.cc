@@ -89,13 +89,19 @@ Result<void> VirtioDevice::register_state(StateRegistry& registry)
     const std::string path = parent_bus() != nullptr && parent_bus()->owner() != nullptr
                                  ? parent_bus()->owner()->state_path()
                                  : std::string();
-    keep(GW_TRY(registry.add_callbacks(section_, version_, *this, {.device_path = path})));
+    // Described as QEMU does: one opaque field.
+    description_ = std::unique_ptr<const Section>(new Section(vmstate<Self>(
+        section_, {.current = version_, .oldest = version_},
+        custom<Self>(
+            "virtio", "virtio", [](StreamWriter& out, Self& self) { self.device->save(out); },
+            [](StreamReader& in, Self& self, Version) { return self.device->load(in); }))));
+    keep(GW_TRY(registry.add(*description_, self_, {.device_path = path})));
     return {};
 }
 
 // --- saving ------------------------------------------------------------------------------------
 
-Result<void> VirtioDevice::save(StreamWriter& out)
+void VirtioDevice::save(StreamWriter& out)
 {
     transport_->save_head(out);
     out.put_u8(status_);
@@ -120,12 +126,12 @@ Result<void> VirtioDevice::save(StreamWriter& out)
     extras.broken = broken_;
     extras.started = (status_ & virtio::kDriverOk) != 0;
     extras.modern = !transport_->legacy();
-    return save_subsections(out, Extras::description(), &extras);
+    (void)save_subsections(out, Extras::description(), &extras);  // has no hooks that could fail
 }
 
 // --- loading -----------------------------------------------------------------------------------
 
-Result<void> VirtioDevice::load_queues(StreamReader& in, std::uint64_t*)
+Result<void> VirtioDevice::load_queues(StreamReader& in)
 {
     const std::uint32_t count = GW_TRY(in.get_be32());
     if (count > kVirtioMaxQueues)
@@ -191,7 +197,7 @@ Result<void> VirtioDevice::check_rings()
     return {};
 }
 
-Result<void> VirtioDevice::load(StreamReader& in, Version)
+Result<void> VirtioDevice::load(StreamReader& in)
 {
     GW_TRY(transport_->load_head(in));
     status_ = GW_TRY(in.get_u8());
@@ -206,7 +212,7 @@ Result<void> VirtioDevice::load(StreamReader& in, Version)
         if (n < config_.size())
             config_[n] = byte;
     }
-    GW_TRY(load_queues(in, nullptr));
+    GW_TRY(load_queues(in));
     GW_TRY(load_device(in));
     Extras extras{.device = this};
     for (unsigned n = 0; n < queues_.size(); ++n)

@@ -76,7 +76,7 @@ struct PciIdentity {
     std::uint8_t interrupt_pin = 0;  ///< 1..4 = INTA..INTD, 0 = none
 };
 
-/// A part of a BAR. Parts may overlap; `priority` decides.
+/// A part of a BAR. Parts may overlap; `priority` (below 500 and above -500) decides.
 struct PciBarPart {
     std::uint64_t offset = 0;
     std::uint64_t size = 0;
@@ -259,7 +259,8 @@ public:
     /// BAR `index` 0..5; a Memory64 one takes the next index too. 6 is the expansion ROM
     /// (Memory32).
     Result<void> add_bar(unsigned index, PciBar bar);
-    /// Changes the parts (an mmap that comes or goes); takes effect at once.
+    /// Changes the parts (an mmap that comes or goes); takes effect at once. MSI-X tables stay in
+    /// front.
     void set_bar_parts(unsigned index, std::vector<PciBarPart> parts);
     /// A capability of `size` bytes, header included, at `offset` or (0) where there is room. Its
     /// bytes are read-only until the device opens them in write_mask(). Returns the offset.

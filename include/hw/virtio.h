@@ -96,7 +96,7 @@ private:
 /// Errors   a guest that breaks the rules of a ring breaks the device (NEEDS_RESET) until it resets
 /// it. Section  "virtio-<kind>", the hand-written layout of QEMU; found by the transport's path.
 /// Source   Virtio 1.2, sections 2 and 4.2; QEMU 10.0's section layout.
-class VirtioDevice : public system::Device, private migration::stream::SectionCallbacks {
+class VirtioDevice : public system::Device {
 public:
     /// `section` and `version` of the stream, `id` of the standard.
     VirtioDevice(std::uint16_t id, std::string section, migration::stream::Version version);
@@ -174,9 +174,13 @@ protected:
 
 private:
     struct Extras;
-    Result<void> save(migration::stream::StreamWriter& out) override;
-    Result<void> load(migration::stream::StreamReader& in, migration::stream::Version) override;
-    Result<void> load_queues(migration::stream::StreamReader& in, std::uint64_t* loaded_features);
+    struct Self {  // what the registry knows of us: the record is written by hand
+        VirtioDevice* device = nullptr;
+    };
+    using Section = migration::stream::VMStateDef<Self, 1>;
+    void save(migration::stream::StreamWriter& out);
+    Result<void> load(migration::stream::StreamReader& in);
+    Result<void> load_queues(migration::stream::StreamReader& in);
     Result<void> check_rings();
     void reset_device();
     Result<void> add_indirect(const VirtioQueue& queue, std::uint64_t at, std::uint32_t bytes,
@@ -190,6 +194,8 @@ private:
     std::uint16_t id_;
     std::string section_;
     migration::stream::Version version_;
+    std::unique_ptr<const Section> description_;
+    Self self_{this};
     VirtioTransport* transport_ = nullptr;
     std::uint8_t status_ = 0;
     std::uint8_t isr_ = 0;

@@ -282,6 +282,9 @@ TEST(PciDevice, MsixVectorsAreMaskedInTheirTable)
     probe.msix_notify(3);
     EXPECT_EQ(board.messages.size(), 2u);
     EXPECT_EQ(memory.load(0xe0000030, 4), 0x55u + 0x30);  // behind the table: the BAR itself
+    probe.set_bar_parts(4, {});
+    EXPECT_EQ(memory.load(0xe0000030, 4), 0xffffffffu);
+    EXPECT_EQ(memory.load(0xe0000018, 4), 0x31u);
 }
 
 TEST(PciDevice, DmaNeedsABusMasterAndReachesOnlyMemory)

@@ -308,7 +308,10 @@ TEST(VirtioRng, SectionsAreAsLongAsQemus)
 {
     Board idle(true);
     idle.add_rng();
-    EXPECT_EQ(idle.save("virtio-mmio@00000000feb00000/virtio-rng").size(), 81u);
+    std::string text;
+    EXPECT_EQ(idle.save("virtio-mmio@00000000feb00000/virtio-rng", 0, &text).size(), 81u);
+    EXPECT_EQ(text, R"({"vmsd_name": "virtio-rng", "version": 1, "fields": )"
+                    R"([{"name": "virtio", "type": "virtio", "size": 81}]})");
     Board running(false);
     running.add_rng();
     running.start_modern();
