@@ -138,7 +138,7 @@ void Incoming::approve()
         last = approvals_missing_ != 0 && --approvals_missing_ == 0 && return_path_;
     }
     if (last && config_.capabilities.has(Capability::SwitchoverAck))
-        (void)reply(ReturnMessage::SwitchoverAck, {});
+        (void)reply(ReturnMessage::SwitchoverAck, std::span<const std::byte>());
 }
 
 Result<void> Incoming::reply(ReturnMessage type, std::span<const std::byte> payload)

@@ -167,7 +167,7 @@ Result<void> Incoming::command(StreamReader& in)
             missing = approvals_missing_;
         }
         if (config_.capabilities.has(Capability::SwitchoverAck) && missing == 0)
-            return reply(ReturnMessage::SwitchoverAck, {});
+            return reply(ReturnMessage::SwitchoverAck, std::span<const std::byte>());
         return ok();
     }
     case Command::Ping: {

@@ -80,7 +80,7 @@ INSTANTIATE_TEST_SUITE_P(
         Route{"ThroughFiles",
               {Side::Godwit, Side::Qemu, Side::Godwit, Side::Godwit, Side::Qemu},
               Transport::File}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& at) { return at.param.name; });
 
 TEST_P(Interop, ARunningGuestKeepsItsMemoryAndItsPulse)
 {
@@ -93,8 +93,9 @@ TEST_P(Interop, ARunningGuestKeepsItsMemoryAndItsPulse)
         const auto arguments = microvm(serial);
         auto there = std::make_unique<Vmm>(here ? incoming(arguments) : arguments,
                                            options_of(GetParam().stations[stop]));
-        if (here)
+        if (here) {
             ASSERT_NO_FATAL_FAILURE(move(*here, *there, GetParam().transport));
+        }
         // The guest compares every word with what it wrote in the turn before; it says 'X' if one
         // is wrong.
         ASSERT_NO_FATAL_FAILURE(wait_for_beats(serial, "B", 3));
@@ -113,14 +114,16 @@ TEST_P(Interop, MemoryWithoutACpuArrivesByteForByte)
         SCOPED_TRACE(fmt::format("station {}", stop));
         auto there = std::make_unique<Vmm>(here ? incoming(ram_only()) : ram_only(),
                                            options_of(GetParam().stations[stop]));
-        if (here)
+        if (here) {
             ASSERT_NO_FATAL_FAILURE(move(*here, *there, GetParam().transport));
+        }
         const std::string file = dir.file(fmt::format("ram{}", stop));
         there->qmp().execute("pmemsave", {{"val", 0}, {"size", 16 << 20}, {"filename", file}});
         const std::string found = read_file(file);
         ASSERT_EQ(found.size(), std::size_t{16} << 20);
-        if (stop > 0)
+        if (stop > 0) {
             EXPECT_EQ(found, expected);
+        }
         expected = found;
         here = std::move(there);
     }

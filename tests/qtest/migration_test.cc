@@ -39,7 +39,7 @@ class Precopy : public testing::TestWithParam<Transport> {};
 INSTANTIATE_TEST_SUITE_P(Transports, Precopy,
                          testing::Values(Transport::Tcp, Transport::Tcp6, Transport::Unix,
                                          Transport::Fd, Transport::Exec, Transport::File),
-                         [](const auto& info) { return std::string(to_string(info.param)); });
+                         [](const auto& at) { return std::string(to_string(at.param)); });
 
 TEST_P(Precopy, ASynthGuestWithFourCpusAtFullRateArrivesWhole)
 {
