@@ -28,8 +28,9 @@ Vmm::~Vmm()
 {
     if (!started_ || process_->poll())
         return;
-    if (const auto status = quit())
+    if (const auto status = quit()) {
         EXPECT_EQ(status->code, 0) << to_string(*status) << story();
+    }
 }
 
 std::vector<std::string> Vmm::command_line(const std::vector<std::string>& args) const
