@@ -236,9 +236,10 @@ void give_advice(const Mapping& mapping, const RamBacking& backing, const RamBlo
         advise(MADV_MERGEABLE);
     if (!options.dump)
         advise(MADV_DONTDUMP);
+    // Not for the start: boot code and tables lie there, which should not cost a huge page.
     if (options.huge_page_advice && backing.page_size == host_page_size() &&
-        mapping.size() >= kHugePage)
-        advise(MADV_HUGEPAGE);
+        mapping.size() >= 2 * kHugePage)
+        (void)mapping.advise(kHugePage, mapping.size() - kHugePage, MADV_HUGEPAGE);
     advise(MADV_DONTFORK);
 }
 
