@@ -221,7 +221,8 @@ void Incoming::finish(Result<void> result)
         const std::lock_guard guard(error_mutex_);
         error_ = error.message();
     }
-    p_.env.log.error("load of migration failed: " + error.message());
+    if (!stopping_)
+        p_.env.log.error("load of migration failed: " + error.message());
     if (return_path_) {
         if (peer_godwit_) {
             const std::string_view text =

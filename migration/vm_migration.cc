@@ -4,7 +4,9 @@
 #include "migration/hmp.h"
 #include "migration/qmp.h"
 #include "migration/stream/registry.h"
+#include "qapi/codec.h"
 #include "qapi/command_context.h"
+#include "qapi/migration_codec.h"
 #include "qapi/migration_events.h"
 #include "system/accelerator.h"
 #include "system/command_line.h"
@@ -12,6 +14,8 @@
 #include "system/main_loop.h"
 #include "system/run_state.h"
 #include "system/vm.h"
+#include "util/json.h"
+#include "util/option_list.h"
 
 #include <cstring>
 
@@ -30,10 +34,31 @@ struct VmMigration::Impl {
     ListenerDirtySource dirty;
     std::unique_ptr<MigrationService> service;
     std::unique_ptr<MigrationQmp> qmp;
-    std::optional<std::string> incoming;  // -incoming
+    std::optional<std::string> incoming;           // -incoming URI, or "defer"
+    std::vector<qapi::MigrationChannel> channels;  // -incoming with a channel
 
     Result<void> take_globals();
+    Result<void> take_incoming(const std::string& argument);
 };
+
+// A URI, "defer", or a channel: as JSON, or dotted as "main,addr.transport=socket,...".
+Result<void> VmMigration::Impl::take_incoming(const std::string& argument)
+{
+    const bool json = argument.starts_with('{');
+    if (!json && argument.find("addr.transport=") == std::string::npos) {
+        incoming = argument;
+        return ok();
+    }
+    Json channel;
+    if (json)
+        channel = Json::parse(argument, nullptr, false);
+    else
+        channel = GW_TRY(parse_keyval(argument, "channel-type"));
+    if (channel.is_discarded())
+        return Error(Errc::InvalidArgument, "invalid JSON");
+    channels.push_back(GW_TRY(qapi::from_json<qapi::MigrationChannel>(channel)));
+    return ok();
+}
 
 Result<std::unique_ptr<VmMigration>> VmMigration::create(system::Vm& vm)
 {
@@ -84,7 +109,7 @@ void VmMigration::add_options(system::CommandLine& line)
                       "migrate-incoming says from where",
               .stage = system::Stage::Settings,
               .handle = [impl = impl_.get()](const std::string& argument) -> Result<void> {
-                  impl->incoming = argument;
+                  GW_TRY(impl->take_incoming(argument));
                   impl->vm.config().incoming = true;
                   impl->service->expect_incoming();
                   return impl->vm.run_state().set(system::RunState::Inmigrate);
@@ -143,16 +168,18 @@ Result<void> VmMigration::machine_done()
 
 Result<void> VmMigration::begin()
 {
-    if (!impl_->incoming)
+    if (!impl_->incoming && impl_->channels.empty())
         return ok();
     impl_->vm.run_state().set_autostart(!impl_->vm.config().stopped);
-    if (*impl_->incoming == "defer")
+    if (impl_->incoming == "defer")
         return ok();
     qapi::CommandContext nobody;
     qapi::MigrateIncomingArgs args;
-    args.uri = *impl_->incoming;
+    args.uri = impl_->incoming;
+    if (!impl_->channels.empty())
+        args.channels = impl_->channels;
     auto begun = impl_->qmp->migrate_incoming(nobody, args);
-    return with_context(std::move(begun), "-incoming " + *impl_->incoming);
+    return with_context(std::move(begun), "-incoming " + impl_->incoming.value_or("channel"));
 }
 
 MigrationService& VmMigration::service() noexcept
