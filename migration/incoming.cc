@@ -149,7 +149,7 @@ Result<void> Incoming::reply(ReturnMessage type, std::span<const std::byte> payl
     return with_context(channel_->write_all(out.take()), "return path");
 }
 
-Result<void> Incoming::reply(ReturnMessage type, std::uint32_t value)
+Result<void> Incoming::reply_be32(ReturnMessage type, std::uint32_t value)
 {
     stream::StreamWriter out;
     out.put_be32(value);
@@ -160,7 +160,7 @@ Result<void> Incoming::reply(ReturnMessage type, std::uint32_t value)
 // can take back.
 Result<void> Incoming::agree(StreamReader& in)
 {
-    GW_TRY(reply(ReturnMessage::Pong, kGodwitReady));
+    GW_TRY(reply_be32(ReturnMessage::Pong, kGodwitReady));
     const std::uint8_t type = GW_TRY(with_context(in.get_u8(), "the source took the guest back"));
     if (type != static_cast<std::uint8_t>(SectionType::Command))
         return in.error_here(Errc::BadFormat, "no handover from the source");
@@ -209,7 +209,7 @@ void Incoming::finish(Result<void> result)
             p_.env.log.report(moved.error());
         // The guest runs here whatever becomes of this message.
         if (return_path_)
-            if (auto said = reply(ReturnMessage::Shut, 0u); !said)
+            if (auto said = reply_be32(ReturnMessage::Shut, 0u); !said)
                 p_.env.log.warn(said.error().message());
         if (channel_)
             (void)channel_->close();
@@ -229,7 +229,7 @@ void Incoming::finish(Result<void> result)
                 std::string_view(error.message()).substr(0, stream::kMaxReturnPayload);
             (void)reply(ReturnMessage::GodwitError, std::as_bytes(std::span(text)));
         }
-        (void)reply(ReturnMessage::Shut, 1u);
+        (void)reply_be32(ReturnMessage::Shut, 1u);
     }
     channel_.reset();
     if (auto moved = p_.status.apply(Event::Fail); !moved)

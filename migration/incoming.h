@@ -81,7 +81,7 @@ private:
     Result<void> agree(stream::StreamReader& in);
     Result<void> start_guest();
     void approve();
-    Result<void> reply(stream::ReturnMessage type, std::uint32_t value);
+    Result<void> reply_be32(stream::ReturnMessage type, std::uint32_t value);
     Result<void> reply(stream::ReturnMessage type, std::span<const std::byte> payload);
     void finish(Result<void> result);
     void clean_up() noexcept;

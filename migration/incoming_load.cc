@@ -178,9 +178,9 @@ Result<void> Incoming::command(StreamReader& in)
                 fmt::format("CMD_PING (0x{:x}) received with no return path", value));
         if (value == kGodwitPing) {
             peer_godwit_ = true;
-            GW_TRY(reply(ReturnMessage::Pong, kGodwitPong));
+            GW_TRY(reply_be32(ReturnMessage::Pong, kGodwitPong));
         }
-        return reply(ReturnMessage::Pong, value);
+        return reply_be32(ReturnMessage::Pong, value);
     }
     case Command::SwitchoverStart:
         return ok();

@@ -40,6 +40,11 @@ public:
         return clock_.now_ns() - start_ > kTurnNs;
     }
 
+    std::uint64_t room(std::uint64_t position) const override
+    {
+        return rate_.room(position, limits_.max_bandwidth);
+    }
+
 private:
     const RateLimit& rate_;
     const LiveLimits& limits_;

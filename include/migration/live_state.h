@@ -41,6 +41,8 @@ public:
     virtual ~Budget() = default;
     /// True once the turn should end: rate limit, time, cancel. `position` is the writer's.
     virtual bool spent(std::uint64_t position) = 0;
+    /// Bytes that may be sent before spent() would say so for the rate limit's sake.
+    virtual std::uint64_t room(std::uint64_t position) const = 0;
 };
 
 /// What a handler may know about the attempt it takes part in.

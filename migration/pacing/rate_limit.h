@@ -25,6 +25,14 @@ public:
     {
         return bandwidth != 0 && position - from_ > bandwidth / 10;
     }
+    /// Bytes until it is.
+    std::uint64_t room(std::uint64_t position, std::uint64_t bandwidth) const noexcept
+    {
+        if (bandwidth == 0)
+            return ~std::uint64_t{0};
+        const std::uint64_t used = position - from_;
+        return used > bandwidth / 10 ? 0 : bandwidth / 10 - used + 1;
+    }
     std::int64_t end() const noexcept { return start_ + kWindowNs; }
     bool over(std::int64_t now) const noexcept { return now >= end(); }
 

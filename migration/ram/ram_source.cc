@@ -5,6 +5,8 @@
 #include "migration/ram/ram_format.h"
 #include "system/main_loop.h"
 
+#include <algorithm>
+
 namespace godwit::migration {
 
 using system::kPageSize;
@@ -76,9 +78,15 @@ Result<Pending> RamSource::pending_exact()
 Result<Progress> RamSource::iterate(StreamWriter& out, Budget& budget)
 {
     BlockRun run;
-    while (!budget.spent(out.position() + sink_->pending()) &&
-           tracker_.take_next(kPagesAtOnce, run))
+    for (;;) {
+        const std::uint64_t position = out.position() + sink_->pending();
+        if (budget.spent(position))
+            break;
+        const std::uint64_t pages = budget.room(position) / kPageSize + 1;
+        if (!tracker_.take_next(std::min(pages, kPagesAtOnce), run))
+            break;
         GW_TRY(sink_->send(run, false));
+    }
     GW_TRY(sink_->flush());
     count_remaining();
     out.put_be64(kRamEos);
