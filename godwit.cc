@@ -60,10 +60,15 @@ public:
         GW_TRY(startup_.process());
         if (!line_.finished())
             GW_TRY(startup_.settings());
-        if (!line_.finished())
-            GW_TRY(build());
+        if (!line_.finished()) {
+            // A signal while somebody waited for a client ends the start in good order.
+            if (auto built = build(); !built && !vm_->loop().quitting())
+                return std::unexpected<Error>(std::move(built).error());
+        }
         if (line_.finished())
             return *line_.finished();
+        if (vm_->loop().quitting())
+            return vm_->exit_status();
         GW_TRY(migration_->begin());
         GW_TRY(startup_.ready());
         vm_->run();

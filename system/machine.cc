@@ -41,6 +41,12 @@ std::vector<MachineInfo> machine_infos(const TypeRegistry& types)
 
 Result<std::unique_ptr<Machine>> create_machine(const TypeRegistry& types, std::string_view name)
 {
+    // Aliases are known to the machines alone; a full name needs only its own.
+    if (const std::string type = std::string(name) + "-machine"; types.is_a(type, "machine")) {
+        auto object = GW_TRY(types.create(type));
+        if (dynamic_cast<Machine*>(object.get()))
+            return std::unique_ptr<Machine>(static_cast<Machine*>(object.release()));
+    }
     for (auto& machine : all_machines(types)) {
         const MachineInfo& info = machine->info();
         const bool wanted =

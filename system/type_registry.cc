@@ -88,17 +88,19 @@ std::vector<Property> machine_properties()
 TypeRegistry::TypeRegistry() : impl_(std::make_unique<Impl>())
 {
     // What every other type stands on. They cannot be refused: the map is empty.
-    auto& types = impl_->types;
-    for (TypeInfo info : {abstract_type("object", "", object_properties()),
-                          abstract_type("device", "object", device_properties()),
-                          abstract_type("sys-bus-device", "device"), abstract_type("cpu", "device"),
-                          abstract_type("machine", "object", machine_properties()),
-                          abstract_type("accel", "object")})
-        types.emplace(info.name, info);
-    types.emplace("container", TypeInfo{.name = "container",
-                                        .parent = "object",
-                                        .user_creatable = false,
-                                        .create = [] { return std::make_unique<Object>(); }});
+    const auto put = [this](TypeInfo info) {
+        std::string name = info.name;
+        impl_->types.emplace(std::move(name), std::move(info));
+    };
+    put(abstract_type("object", "", object_properties()));
+    put(abstract_type("device", "object", device_properties()));
+    put(abstract_type("sys-bus-device", "device"));
+    put(abstract_type("cpu", "device"));
+    put(abstract_type("machine", "object", machine_properties()));
+    put(abstract_type("accel", "object"));
+    put({.name = "container", .parent = "object", .user_creatable = false, .create = [] {
+             return std::make_unique<Object>();
+         }});
 }
 
 TypeRegistry::~TypeRegistry() = default;
