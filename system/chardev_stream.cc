@@ -16,7 +16,6 @@ namespace godwit::system {
 namespace {
 
 constexpr std::size_t kReadSize = 64 * 1024;
-constexpr std::size_t kMaxFds = 16;         // in one message (contract: up to 16)
 constexpr std::size_t kMaxWaitingFds = 64;  // nobody takes them: the rest is closed
 
 bool try_again(int error)
