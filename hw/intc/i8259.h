@@ -49,6 +49,8 @@ public:
     std::uint8_t elcr_mask_ = 0xff;
 
     PicState& state() noexcept { return state_; }
+    /// As the chip is now, wherever it is.
+    virtual Result<PicState> current() { return state_; }
 
 protected:
     PicDevice();
@@ -90,6 +92,13 @@ private:
 
 /// Type "kvm-i8259": the kernel has the chip; we only move its state and drive its inputs.
 class KvmPic final : public PicDevice {
+public:
+    Result<PicState> current() override
+    {
+        GW_TRY(get());
+        return state_;
+    }
+
 protected:
     Result<void> realize() override;
     void reset(system::ResetKind) override;

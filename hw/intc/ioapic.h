@@ -39,6 +39,8 @@ public:
     std::uint8_t id_ = 0;
     std::uint8_t version_ = 0x20;
     IoapicState& state() noexcept { return state_; }
+    /// As the chip is now, wherever it is.
+    virtual Result<IoapicState> current() { return state_; }
 
 protected:
     IoapicDevice();
@@ -76,6 +78,13 @@ private:
 
 /// Type "kvm-ioapic".
 class KvmIoapic final : public IoapicDevice {
+public:
+    Result<IoapicState> current() override
+    {
+        GW_TRY(get());
+        return state_;
+    }
+
 protected:
     Result<void> realize() override;
     void reset(system::ResetKind) override;
