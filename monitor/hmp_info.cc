@@ -241,6 +241,13 @@ Result<void> hotpluggable_cpus(HmpContext& context, const HmpArgs&, HmpOutput& o
     return {};
 }
 
+Result<void> history(HmpContext& context, const HmpArgs&, HmpOutput& out)
+{
+    for (std::size_t i = 0; i < context.history.size(); ++i)
+        out.print(fmt::format("{}: '{}'\n", i, context.history[i]));
+    return {};
+}
+
 HmpCommand topic(std::string name, std::string help,
                  Result<void> (*run)(HmpContext&, const HmpArgs&, HmpOutput&))
 {
@@ -264,6 +271,7 @@ void add_info_commands(HmpTable& table)
                          "show the amount of initially allocated and present hotpluggable (if "
                          "enabled) memory in bytes.",
                          memory_size));
+    table.add_info(topic("history", "show the command line history", history));
     table.add_info(topic("numa", "show NUMA information", numa));
     table.add_info(topic("ramblock", "Display system ramblock information", ramblock));
     table.add_info(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // Human commands that look at memory and ports: x, xp, print, i, o, sum.
+#include "monitor/guest_paging.h"
 #include "monitor/hmp_runner.h"
 #include "system/vm.h"
 
@@ -9,6 +10,8 @@
 #include <cctype>
 #include <fmt/format.h>
 #include <iterator>
+#include <optional>
+#include <span>
 
 namespace godwit::monitor {
 
@@ -79,13 +82,43 @@ std::uint64_t little_endian(std::span<const std::byte> bytes)
     return value;
 }
 
+/// Reads guest memory by physical or by virtual address, page by page.
+class MemoryView {
+public:
+    MemoryView(HmpContext& context, bool is_virtual) : memory_(context.vm.memory())
+    {
+        if (!is_virtual || context.vm.vcpus().empty())
+            return;
+        const auto reg = [&](const char* name) { return cpu_register(context, name).value_or(0); };
+        mode_ = PagingMode{
+            .cr0 = reg("cr0"), .cr3 = reg("cr3"), .cr4 = reg("cr4"), .efer = reg("efer")};
+    }
+
+    bool read(std::uint64_t address, std::span<std::byte> into)
+    {
+        while (!into.empty()) {
+            const auto part =
+                into.first(std::min<std::uint64_t>(into.size(), 4096 - address % 4096));
+            const auto physical = mode_ ? translate(memory_, *mode_, address) : address;
+            if (!physical || !memory_.read(*physical, part))
+                return false;
+            address += part.size();
+            into = into.subspan(part.size());
+        }
+        return true;
+    }
+
+private:
+    system::AddressSpace& memory_;
+    std::optional<PagingMode> mode_;
+};
+
 /// Bytes as hexadecimal: there is no disassembler here, so `/i` shows what it would read.
-void dump_code(HmpContext& context, std::uint64_t address, std::int64_t count, HmpOutput& out)
+void dump_code(MemoryView memory, std::uint64_t address, std::int64_t count, HmpOutput& out)
 {
-    out.print("Asm output not supported on this arch, showing bytes\n");
     for (std::int64_t i = 0; i < count; ++i, address += 8) {
         std::array<std::byte, 8> bytes{};
-        if (!context.vm.memory().read(address, bytes))
+        if (!memory.read(address, bytes))
             return out.print(fmt::format("0x{:08x}: Cannot access memory\n", address));
         std::string line = fmt::format("0x{:08x}: ", address);
         for (const std::byte b : bytes)
@@ -95,7 +128,7 @@ void dump_code(HmpContext& context, std::uint64_t address, std::int64_t count, H
 }
 
 /// Sixteen bytes a line, as GDB and QEMU print them.
-Result<void> dump(HmpContext& context, const HmpArgs& args, HmpOutput& out)
+Result<void> dump(MemoryView memory, const HmpArgs& args, HmpOutput& out)
 {
     const char format = args.has("format") ? args.text("format")[0] : 'x';
     char size = args.has("size") ? args.text("size")[0] : 'w';
@@ -104,7 +137,7 @@ Result<void> dump(HmpContext& context, const HmpArgs& args, HmpOutput& out)
     const auto address = static_cast<std::uint64_t>(args.number("addr"));
     const std::int64_t count = std::clamp<std::int64_t>(args.number("count", 1), 0, kMaxItems);
     if (format == 'i') {
-        dump_code(context, address, count, out);
+        dump_code(memory, address, count, out);
         return {};
     }
     const unsigned bytes = bytes_of(size);
@@ -113,7 +146,7 @@ Result<void> dump(HmpContext& context, const HmpArgs& args, HmpOutput& out)
         std::array<std::byte, 16> line{};
         const std::size_t length = std::min<std::uint64_t>(left, line.size());
         std::string text = fmt::format("{:016x}:", at);
-        if (!context.vm.memory().read(at, std::span(line).first(length))) {
+        if (!memory.read(at, std::span(line).first(length))) {
             out.print(text + " Cannot access memory\n");
             break;
         }
@@ -126,6 +159,16 @@ Result<void> dump(HmpContext& context, const HmpArgs& args, HmpOutput& out)
         left -= length;
     }
     return {};
+}
+
+Result<void> dump_virtual(HmpContext& context, const HmpArgs& args, HmpOutput& out)
+{
+    return dump(MemoryView(context, true), args, out);
+}
+
+Result<void> dump_physical(HmpContext& context, const HmpArgs& args, HmpOutput& out)
+{
+    return dump(MemoryView(context, false), args, out);
 }
 
 Result<void> print_value(HmpContext&, const HmpArgs& args, HmpOutput& out)
@@ -209,12 +252,12 @@ void add_memory_commands(HmpTable& table)
                .args = "fmt:/,addr:l",
                .params = "/fmt addr",
                .help = "virtual memory dump starting at 'addr'",
-               .run = dump});
+               .run = dump_virtual});
     table.add({.name = "xp",
                .args = "fmt:/,addr:l",
                .params = "/fmt addr",
                .help = "physical memory dump starting at 'addr'",
-               .run = dump});
+               .run = dump_physical});
     table.add({.name = "print|p",
                .args = "fmt:/,val:l",
                .params = "/fmt expr",

@@ -134,7 +134,8 @@ void HmpSession::receive(std::span<const std::byte> bytes)
 
 void HmpSession::run(const std::string& line)
 {
-    system::HmpContext context{vm_, commands_, connection_, cpu_index_};
+    system::HmpContext context{vm_, commands_, connection_, cpu_index_,
+                               editor_ ? editor_->history() : std::vector<std::string>()};
     chardev_.write(run_hmp_line(table_, context, line));
     if (!open_)
         return;

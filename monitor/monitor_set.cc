@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "monitor/monitor.h"
 
+#include "hw/hmp.h"
 #include "monitor/event_limiter.h"
 #include "monitor/hmp_runner.h"
 #include "monitor/hmp_session.h"
@@ -112,6 +113,7 @@ MonitorSet::Impl::Impl(system::Vm& machine, qapi::CommandTable& table)
     add_object_commands(hmp);
     add_info_commands(hmp);
     add_tree_commands(hmp);
+    hw::add_human_commands(hmp);
 }
 
 MonitorSet::MonitorSet(system::Vm& vm, qapi::CommandTable& commands)

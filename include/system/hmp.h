@@ -57,8 +57,9 @@ private:
 struct HmpContext {
     Vm& vm;
     const qapi::CommandTable& commands;
-    qapi::CommandContext& caller;  ///< descriptors of the connection
-    unsigned& cpu_index;           ///< the choice of the `cpu` command
+    qapi::CommandContext& caller;           ///< descriptors of the connection
+    unsigned& cpu_index;                    ///< the choice of the `cpu` command
+    std::vector<std::string> history = {};  ///< lines entered on this connection
 
     /// Runs a QMP command. Errors are the command's.
     Result<Json> qmp(std::string_view command, const Json& arguments) const;
