@@ -136,6 +136,18 @@ def guest_arguments(options, scratch, side):
             "-accel", f"synth,working-set={options.size // 2}M{rate}"]
 
 
+def let_it_write(options, vm, scratch):
+    """Until the guest has something to lose: its working set is written once, or all that it would in four seconds."""
+    if options.kvm:
+        wait_for_text(f"{scratch}/source.serial", "BB", 120)
+        return
+    deadline = time.monotonic() + 4
+    while time.monotonic() < deadline:
+        if sum(cpu["bytes-written"] for cpu in vm.qmp.execute("x-query-synth")) >= options.size * MIB // 2:
+            return
+        time.sleep(0.05)
+
+
 def check_memory(options, vm, scratch):
     """What the guest on the destination can show for itself."""
     if options.kvm:
@@ -179,8 +191,7 @@ def live_migration(options, scratch, network):
     if options.kvm:
         writer_disk(f"{scratch}/disk", options.size * MIB // 2, 8 * MIB)
     with Vmm(options.binary, guest_arguments(options, scratch, "source"), "source", network.source, scratch) as source:
-        if options.kvm:
-            wait_for_text(f"{scratch}/source.serial", "BB", 120)
+        let_it_write(options, source, scratch)
         incoming = [*guest_arguments(options, scratch, "target"), "-incoming", "defer"]
         with Vmm(options.binary, incoming, "target", network.target, scratch) as target:
             target.qmp.execute("migrate-incoming", uri=f"tcp:{network.address}:0")
