@@ -46,6 +46,8 @@ INSTANTIATE_TEST_SUITE_P(Machines, HmpInfo, ::testing::Values("none", "microvm",
 /// What must be word for word what QEMU says.
 const std::vector<std::string> kSame = {
     "info status",
+    "info block",
+    "info kvm",
     "info name",
     "info uuid",
     "info memdev",

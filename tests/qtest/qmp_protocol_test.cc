@@ -262,7 +262,8 @@ TEST(QmpProtocol, WhatLibvirtAsksOfABinaryIsAnswered)
     Vmm vmm({"-machine", "none"}, {.qtest = false});
     for (const char* command :
          {"query-version", "query-target", "query-commands", "query-qmp-schema", "query-machines",
-          "query-status", "query-name", "query-uuid", "query-chardev", "query-command-line-options",
+          "query-cpu-definitions", "query-cpus-fast", "query-kvm", "query-block", "query-status",
+          "query-name", "query-uuid", "query-chardev", "query-command-line-options",
           "query-iothreads", "query-memory-size-summary", "query-memdev", "qom-list-types"})
         vmm.qmp().execute(command);
     EXPECT_EQ(vmm.qmp().execute("query-target")["arch"], "x86_64");
