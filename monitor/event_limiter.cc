@@ -66,7 +66,7 @@ std::vector<QueuedEvent> EventLimiter::due(std::int64_t now_ms)
             ++it;
         }
     }
-    std::ranges::stable_sort(out, {}, &QueuedEvent::unix_us);
+    std::ranges::sort(out, {}, &QueuedEvent::unix_us);
     return out;
 }
 

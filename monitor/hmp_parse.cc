@@ -88,9 +88,8 @@ Result<Format> take_format(std::string_view& text)
 
 class ArgReader {
 public:
-    ArgReader(const HmpCommand& command, std::string_view called, std::string_view text,
-              const RegisterLookup& registers)
-        : command_(command), called_(called), text_(text), registers_(registers)
+    ArgReader(const HmpCommand& command, std::string_view text, const RegisterLookup& registers)
+        : command_(command), text_(text), registers_(registers)
     {}
 
     Result<HmpArgs> read()
@@ -263,7 +262,6 @@ private:
     }
 
     const HmpCommand& command_;
-    std::string_view called_;
     std::string_view text_;
     const RegisterLookup& registers_;
     HmpArgs args_;
@@ -343,7 +341,7 @@ Result<HmpLine> parse_hmp_line(const system::HmpTable& table, std::string_view l
         if (!out.command)
             return bad(fmt::format("unknown command: '{}'", called));
     }
-    auto args = ArgReader(*out.command, called, line, registers).read();
+    auto args = ArgReader(*out.command, line, registers).read();
     if (!args)
         return bad(fmt::format("{}\nTry \"help {}\" for more information", args.error().message(),
                                called));

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <tuple>
 
 namespace godwit::monitor {
 
@@ -50,7 +51,9 @@ void regions(AddressSpace& space, std::uint64_t last, HmpOutput& out)
     out.print(fmt::format("address-space: {}\n  {:016x}-{:016x} (prio 0, i/o): {}\n", space.name(),
                           0, last, root_name(space)));
     auto list = space.regions();
-    std::ranges::stable_sort(list, {}, &system::RegionSpec::start);
+    std::ranges::sort(list, {}, [](const system::RegionSpec& region) {
+        return std::tuple(region.start, -region.priority);
+    });
     for (const auto& region : list)
         out.print(fmt::format("    {} (prio {}, {}): {}{}\n", span_text(region.start, region.size),
                               region.priority, kind_name(region.kind), region.name,

@@ -255,7 +255,7 @@ Result<system::Device*> QtestCommands::device(const QtestWords& words) const
 }
 
 /// True if `device` is to be intercepted now, false if it is already.
-Result<bool> QtestCommands::begin_intercept(const QtestWords&, system::Device& device)
+Result<bool> QtestCommands::begin_intercept(system::Device& device)
 {
     if (intercepted_ == &device)
         return false;
@@ -285,7 +285,7 @@ void QtestCommands::irq_changed(unsigned n, int level)
 Result<std::string> QtestCommands::irq_intercept_in(const QtestWords& words)
 {
     system::Device* target = GW_TRY(device(words));
-    if (!GW_TRY(begin_intercept(words, *target)))
+    if (!GW_TRY(begin_intercept(*target)))
         return "OK";
     for (const auto& list : target->gpio_lists()) {
         if (!list->name.empty())
@@ -300,7 +300,7 @@ Result<std::string> QtestCommands::irq_intercept_out(const QtestWords& words)
 {
     system::Device* target = GW_TRY(device(words));
     const std::string_view wanted = words.count() > 1 ? GW_TRY(words.word(1)) : "";
-    if (!GW_TRY(begin_intercept(words, *target)))
+    if (!GW_TRY(begin_intercept(*target)))
         return "OK";
     for (const auto& list : target->gpio_lists()) {
         if (list->name != wanted)

@@ -68,7 +68,7 @@ private:
     Result<std::string> module_load(const QtestWords& words);
 
     Result<system::Device*> device(const QtestWords& words) const;
-    Result<bool> begin_intercept(const QtestWords& words, system::Device& device);
+    Result<bool> begin_intercept(system::Device& device);
     std::function<void(int level)> listener(unsigned n);
     void irq_changed(unsigned n, int level);
     Result<std::vector<std::byte>> guest_bytes(const QtestWords& words);

@@ -7,6 +7,7 @@
 #include "system/vm.h"
 #include "tests/fuzz/fuzz.h"
 #include "util/flight_recorder.h"
+#include "util/json.h"
 #include "util/log.h"
 #include "util/option_list.h"
 #include "util/size.h"
