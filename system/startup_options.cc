@@ -28,7 +28,7 @@ Result<std::array<std::uint8_t, 16>> parse_uuid(std::string_view text)
     const auto bytes = from_hex(digits);
     if (!bytes || bytes->size() != 16)
         return wrong;
-    std::array<std::uint8_t, 16> uuid;
+    std::array<std::uint8_t, 16> uuid{};
     std::ranges::transform(*bytes, uuid.begin(),
                            [](std::byte byte) { return static_cast<std::uint8_t>(byte); });
     return uuid;

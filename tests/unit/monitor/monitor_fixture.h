@@ -35,7 +35,8 @@ public:
     void send(std::string_view text)
     {
         while (!text.empty()) {
-            const ssize_t n = ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+            const ssize_t n =
+                ::send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
             if (n > 0)
                 text.remove_prefix(static_cast<std::size_t>(n));
             else if (errno == EAGAIN)
