@@ -236,18 +236,22 @@ TEST(PrecopyFailure, APeerThatDiesLeavesTheSourceRunning)
     expect_synth_right(source);
 }
 
-TEST(PrecopyFailure, AnotherMachineIsRefusedByName)
+TEST(PrecopyFailure, AnotherMachineIsRefusedByNameOnBothSides)
 {
     Vmm source({"-machine", "none", "-m", "16M"});
     Vmm target({"-machine", "none", "-m", "32M", "-incoming", "defer"});
     prepare(source);
     prepare(target);
+    enable(source, {"return-path"});
     Path path(Transport::Unix);
     path.prepare_target(target);
     path.start_source(source);
     EXPECT_EQ(target.wait_exit(), (ExitStatus{.code = 1}));
-    EXPECT_NE(target.process().stderr_text().find("ram"), std::string::npos)
+    EXPECT_NE(target.process().stderr_text().find("Size mismatch: ram"), std::string::npos)
         << target.process().stderr_text();
+    ASSERT_NO_FATAL_FAILURE(expect_end(source, "failed"));
+    const std::string told = source.qmp().execute("query-migrate").value("error-desc", "");
+    EXPECT_NE(told.find("Size mismatch: ram"), std::string::npos) << told;
     source.wait_status("running");
 }
 
