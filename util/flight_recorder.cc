@@ -179,9 +179,19 @@ std::string TraceRecord::to_string() const
 }
 
 FlightRecorder::FlightRecorder(std::size_t capacity)
-    : capacity_(capacity == 0 ? 0 : std::bit_ceil(capacity)),
-      slots_(std::make_unique<Slot[]>(capacity_))
-{}
+    : capacity_(capacity == 0 ? 0 : std::bit_ceil(capacity))
+{
+    // An untouched slot is a Slot of zeros: constructing them here would occupy them all at once.
+    static_assert(std::is_trivially_destructible_v<Slot>);
+    if (capacity_ == 0)
+        return;
+    if (auto memory = Mapping::anonymous(capacity_ * sizeof(Slot))) {
+        memory_ = std::move(*memory);
+        slots_ = reinterpret_cast<Slot*>(memory_.data());
+    } else {
+        capacity_ = 0;  // a recorder that keeps nothing
+    }
+}
 
 FlightRecorder::~FlightRecorder() = default;
 

@@ -6,6 +6,7 @@
 
 #include "util/json_fwd.h"
 #include "util/log.h"
+#include "util/mapping.h"
 #include "util/result.h"
 
 #include <array>
@@ -191,7 +192,8 @@ private:
                     std::uint64_t time_ns) const noexcept;
 
     std::size_t capacity_;
-    std::unique_ptr<Slot[]> slots_;
+    Mapping memory_;  // zeros that take no memory until an event is written there
+    Slot* slots_ = nullptr;
     alignas(64) std::atomic<std::uint64_t> head_{0};
     alignas(64) std::atomic<std::uint64_t> dropped_{0};
     std::atomic<bool> echoing_{false};
