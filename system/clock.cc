@@ -30,21 +30,44 @@ public:
             const unsigned before = sequence_.load(std::memory_order_acquire);
             const bool running = running_.load(std::memory_order_relaxed);
             const std::int64_t value = value_.load(std::memory_order_relaxed);
+            // Within the section, as in stop(): host time read after a stop must not be counted.
+            const std::int64_t host = running ? read_host_clock(CLOCK_MONOTONIC) : 0;
             std::atomic_thread_fence(std::memory_order_acquire);
             if (before % 2 == 0 && sequence_.load(std::memory_order_relaxed) == before)
-                return running ? value + read_host_clock(CLOCK_MONOTONIC) : value;
+                return value + host;
         }
+    }
+    /// From standing to running, without a jump.
+    void start() noexcept
+    {
+        sequence_.fetch_add(1, std::memory_order_acq_rel);
+        const std::int64_t value = value_.load(std::memory_order_relaxed);
+        store(true, value - read_host_clock(CLOCK_MONOTONIC));
+        sequence_.fetch_add(1, std::memory_order_release);
+    }
+    /// From running to standing: no reader has seen a later time than the one that stays.
+    void stop() noexcept
+    {
+        sequence_.fetch_add(1, std::memory_order_acq_rel);
+        const std::int64_t value = value_.load(std::memory_order_relaxed);
+        store(false, value + read_host_clock(CLOCK_MONOTONIC));
+        sequence_.fetch_add(1, std::memory_order_release);
     }
     /// `value` is the present guest time if it stands, guest minus host time if it runs.
     void write(bool running, std::int64_t value) noexcept
     {
         sequence_.fetch_add(1, std::memory_order_acq_rel);
-        running_.store(running, std::memory_order_release);
-        value_.store(value, std::memory_order_release);
+        store(running, value);
         sequence_.fetch_add(1, std::memory_order_release);
     }
 
 private:
+    void store(bool running, std::int64_t value) noexcept
+    {
+        running_.store(running, std::memory_order_release);
+        value_.store(value, std::memory_order_release);
+    }
+
     std::atomic<unsigned> sequence_ = 0;
     std::atomic<bool> running_ = false;
     std::atomic<std::int64_t> value_ = 0;
@@ -177,7 +200,7 @@ void Clocks::start_virtual()
         return;
     impl_->running = true;
     if (!impl_->client)
-        impl_->guest.write(true, impl_->guest.now() - read_host_clock(CLOCK_MONOTONIC));
+        impl_->guest.start();
     impl_->loop.wake();
 }
 
@@ -187,7 +210,7 @@ void Clocks::stop_virtual()
         return;
     impl_->running = false;
     if (!impl_->client)
-        impl_->guest.write(false, impl_->guest.now());
+        impl_->guest.stop();
 }
 
 std::int64_t Clocks::virtual_ns() const noexcept

@@ -103,6 +103,7 @@ def build_unit_tests(tally, kind):
 def sanitizer_env():
     env = dict(os.environ)
     env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1"
+    env["LSAN_OPTIONS"] = f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"
     env["TSAN_OPTIONS"] = f"halt_on_error=0:second_deadlock_stack=1:suppressions={ROOT}/tests/tsan.supp"
     return env

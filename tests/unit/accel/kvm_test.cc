@@ -440,7 +440,7 @@ TEST(Kvm, EveryRegisterSurvivesStoreAndFetch)
     ApicState apic;
     ASSERT_TRUE(guest.cpu().fetch(state, apic));
     for (unsigned i = 0; i < 16; ++i)
-        state.regs[i] = 0x1111111111111111 * i;
+        state.regs[i] = 0x1111111111111111u * i;
     state.fpregs[2] = {0xc000000000000000, 0x4000};
     state.fptag = 4;
     state.mxcsr = 0x1fa0;
