@@ -8,8 +8,10 @@
 #include "util/event_fd.h"
 
 #include <algorithm>
+#include <atomic>
 #include <gmock/gmock.h>
 #include <set>
+#include <thread>
 
 namespace godwit::accel::kvm {
 namespace {
@@ -48,11 +50,15 @@ TEST(Kvm, AReadThatAsksForAPauseIsCompletedBeforeAnybodyLooks)
     KvmGuest guest({0xe4, 0x81,                      // in al, 0x81
                     0xa2, 0x00, 0x20,                // mov [0x2000], al
                     0xe6, 0x80, 0xf4, 0xeb, 0xfd});  // out 0x80, al; hlt
+    std::atomic<bool> asked = false;
     guest.ports.on_read = [&] {
         guest.cpu().request_pause();
+        asked = true;
         return 0x77;
     };
     guest.resume();
+    while (!asked)  // before that it may still stand from the start
+        std::this_thread::yield();
     guest.cpu().wait_paused();
     const CpuState state = guest.registers();
     EXPECT_EQ(state.regs[0] & 0xff, 0x77u);
