@@ -19,7 +19,11 @@ begin:  send    'A'
 1:      cmpl    end, %edi
         jae     turn
         movl    %edi, 8(%edi)
-        call    count
+        movl    (%edi), %eax                    # a reset may have come between the two counters
+        incl    %eax
+        movl    %eax, (%edi)
+        movl    %eax, 4092(%edi)
+        addl    $4096, %edi
         jmp     1b
 turn:   movl    hot_start, %edi
 2:      cmpl    hot_end, %edi
