@@ -418,7 +418,6 @@ void Outgoing::finish(Result<void> result)
         restore(std::move(result).error());
         return;
     }
-    statistics_.downtime_ms = (p_.env.clock.now_ns() - stop_ns_) / kMs;
     statistics_.downtime_bytes = out_->position() - statistics_.precopy_bytes;
     const system::MachineGuard guard(p_.env.lock);
     in_completion_ = false;

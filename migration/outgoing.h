@@ -111,7 +111,8 @@ private:
     std::vector<stream::StateEntry*> live_entries() const;
     Result<void> section(stream::SectionType type, const stream::StateEntry& entry,
                          const std::function<Result<void>()>& body);
-    void note_part(std::string name, std::int64_t since, std::uint64_t from);
+    void note_part(std::string name, PartKind kind, std::int64_t since, std::uint64_t from);
+    void note_downtime();
     void synced(std::uint64_t count, std::uint64_t fresh_pages) override;
     bool has(Capability c) const noexcept { return config_.capabilities.has(c); }
 

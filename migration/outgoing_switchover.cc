@@ -16,13 +16,17 @@ using stream::SectionType;
 using stream::StateEntry;
 using system::RunState;
 
-void Outgoing::note_part(std::string name, std::int64_t since, std::uint64_t from)
+void Outgoing::note_part(std::string name, PartKind kind, std::int64_t since, std::uint64_t from)
 {
     const std::int64_t ns = p_.env.clock.now_ns() - since;
     const std::uint64_t bytes = out_->position() - from;
     if (p_.env.recorder != nullptr)
         p_.env.recorder->record(kTraceSwitchoverPart, name, ns, bytes);
-    statistics_.add_part({std::move(name), ns, bytes});
+    statistics_.add_part({.name = std::move(name),
+                          .kind = kind,
+                          .start_ns = since - stop_ns_,
+                          .ns = ns,
+                          .bytes = bytes});
 }
 
 Result<void> Outgoing::switch_over()
@@ -30,7 +34,9 @@ Result<void> Outgoing::switch_over()
     GW_TRY(stop_guest());
     if (has(Capability::PauseBeforeSwitchover)) {
         GW_TRY(p_.status.apply(Event::Pause));
+        const std::int64_t since = p_.env.clock.now_ns();
         GW_TRY(wait_for_continue());
+        note_part("pause", PartKind::Pause, since, out_->position());
     }
     GW_TRY(p_.status.apply(Event::Switchover));
     GW_TRY(last_sync());
@@ -49,7 +55,7 @@ Result<void> Outgoing::stop_guest()
     p_.global_state.vm_was_suspended = run_state.was_suspended() || before_ == RunState::Suspended;
     stopped_ = true;
     GW_TRY(run_state.stop(RunState::FinishMigrate));
-    note_part("stop", stop_ns_, out_->position());
+    note_part("stop", PartKind::Stop, stop_ns_, out_->position());
     return ok();
 }
 
@@ -74,7 +80,7 @@ Result<void> Outgoing::last_sync()
     in_completion_ = true;
     GW_TRY(p_.notifiers.ask(Moment::InCompletion));
     p_.ram.source()->final_sync();
-    note_part("last-sync", since, out_->position());
+    note_part("last-sync", PartKind::Sync, since, out_->position());
     return ok();
 }
 
@@ -88,7 +94,8 @@ Result<void> Outgoing::complete_live()
         auto& live = dynamic_cast<LiveStateHandler&>(*entry->live);
         GW_TRY(section(SectionType::End, *entry, [&] { return live.complete_precopy(*out_); }));
         GW_TRY(out_->flush());
-        note_part(entry->idstr, since, from);
+        note_part(entry->idstr, entry->idstr == "ram" ? PartKind::Ram : PartKind::Device, since,
+                  from);
     }
     return ok();
 }
@@ -105,7 +112,7 @@ Result<void> Outgoing::send_device(const StateEntry& entry)
                    [&] { return stream::save_entry(*out_, entry, &description_); }));
     description_.end_object();
     if (stopped_)
-        note_part(entry.idstr, since, from);
+        note_part(entry.idstr, PartKind::Device, since, from);
     return ok();
 }
 
@@ -133,7 +140,7 @@ Result<void> Outgoing::send_devices()
     const std::int64_t since = p_.env.clock.now_ns();
     GW_TRY(out_->flush());
     statistics_.transferred = out_->position();
-    note_part("flush", since, out_->position());
+    note_part("flush", PartKind::Flush, since, out_->position());
     return ok();
 }
 
@@ -163,7 +170,8 @@ Result<void> Outgoing::hand_over()
     const std::int64_t since = p_.env.clock.now_ns();
     if (!return_path_) {
         GW_TRY(channel_->close());
-        note_part("handover", since, out_->position());
+        note_part("handover", PartKind::Handover, since, out_->position());
+        note_downtime();
         const std::lock_guard guard(signals_.mutex);
         if (signals_.cancelled)
             return Error(Errc::Cancelled, "cancelled");
@@ -180,7 +188,10 @@ Result<void> Outgoing::hand_over()
         godwit = signals_.ready && !signals_.cancelled && !signals_.shut && !signals_.path_error;
         signals_.committed = godwit;
     }
+    std::int64_t resume = since;
     if (godwit) {
+        note_part("handover", PartKind::Handover, since, out_->position());
+        resume = p_.env.clock.now_ns();
         gone_ = true;
         stream::write_command_be32(*out_, Command::Ping, kGodwitGo);
         GW_TRY(with_context(out_->flush(), "handing over; the destination may be running"));
@@ -190,8 +201,20 @@ Result<void> Outgoing::hand_over()
         return std::move(shut).error().context(
             "after the handover; the destination may be running");
     GW_TRY(std::move(shut));
-    note_part("handover", since, out_->position());
+    // A QEMU does not say when it had everything, only that its guest runs.
+    if (godwit)
+        note_part("resume", PartKind::Resume, resume, out_->position());
+    else
+        note_part("handover", PartKind::Handover, since, out_->position());
+    note_downtime();
     return ok();
+}
+
+void Outgoing::note_downtime()
+{
+    const std::int64_t ns = p_.env.clock.now_ns() - stop_ns_;
+    statistics_.downtime_ns = ns;
+    statistics_.downtime_ms = ns / 1'000'000;
 }
 
 }  // namespace godwit::migration

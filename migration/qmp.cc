@@ -52,6 +52,34 @@ qapi::XBZRLECacheStats xbzrle_of(const Statistics& s, const Parameters& p)
     return r;
 }
 
+static_assert(static_cast<int>(PartKind::Resume) ==
+              static_cast<int>(qapi::MigrationDowntimeKind::Resume));
+
+qapi::MigrationDowntime downtime_of(const Statistics& s)
+{
+    constexpr std::int64_t us = 1000;
+    qapi::MigrationDowntime r{};
+    const std::int64_t predicted = s.predicted_downtime_ns.load();
+    r.predicted = predicted >= 0 ? static_cast<double>(predicted) / 1e6
+                                 : static_cast<double>(s.expected_downtime_ms.load());
+    if (const std::int64_t actual = s.downtime_ns.load(); actual >= 0)
+        r.actual = static_cast<double>(actual) / 1e6;
+    for (SwitchoverPart& part : s.switchover_parts()) {
+        qapi::MigrationDowntimePart p{};
+        p.name = std::move(part.name);
+        p.kind = static_cast<qapi::MigrationDowntimeKind>(part.kind);
+        p.bytes = part.bytes;
+        if (part.predicted_ns >= 0)
+            p.predicted_us = part.predicted_ns / us;
+        if (part.ns >= 0) {
+            p.start_us = part.start_ns / us;
+            p.duration_us = part.ns / us;
+        }
+        r.parts.push_back(std::move(p));
+    }
+    return r;
+}
+
 // The numbers of a source, each in the phases where it is final or meant to move.
 void add_source(qapi::MigrationInfo& info, const MigrationReport& report, const Parameters& p,
                 std::int64_t now_ns)
@@ -65,6 +93,8 @@ void add_source(qapi::MigrationInfo& info, const MigrationReport& report, const 
         info.downtime = s.downtime_ms.load();
     else
         info.expected_downtime = s.expected_downtime_ms.load();
+    if (report.status != Status::Setup)
+        info.x_downtime = downtime_of(s);
     if (const unsigned percent = s.throttle_percent.load(); percent != 0)
         info.cpu_throttle_percentage = percent;
     if (report.show_xbzrle)

@@ -3,19 +3,28 @@
 // The numbers of one attempt, as query-migrate shows them.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace godwit::migration {
 
+enum class PartKind : std::uint8_t { Stop, Pause, Sync, Ram, Device, Flush, Handover, Resume };
+
 /// Time and size of one part of the downtime.
+///
+/// Units    ns and bytes; -1 ns where it was not foretold, or not measured yet.
 struct SwitchoverPart {
-    std::string name;  ///< "stop", "last-sync", "ram", a section's idstr, "flush", "handover"
-    std::int64_t ns = 0;
-    std::uint64_t bytes = 0;
+    std::string name;  ///< "stop", "last-sync", a section's idstr, "flush", "handover", "resume"
+    PartKind kind = PartKind::Device;
+    std::int64_t start_ns = -1;  ///< since the guest was stopped
+    std::int64_t ns = -1;
+    std::uint64_t bytes = 0;  ///< as measured, else as foretold
+    std::int64_t predicted_ns = -1;
 };
 
 /// Written by the migration thread, read by anybody.
@@ -35,6 +44,8 @@ struct Statistics {
     std::atomic<std::int64_t> setup_ms{0};
     std::atomic<std::int64_t> total_ms{-1};  ///< -1 while it runs
     std::atomic<std::int64_t> downtime_ms{-1};
+    std::atomic<std::int64_t> downtime_ns{-1};            ///< the same, finer
+    std::atomic<std::int64_t> predicted_downtime_ns{-1};  ///< when the guest was last checked
     std::atomic<std::int64_t> expected_downtime_ms{0};
     std::atomic<std::int64_t> start_ns{0};
     std::atomic<unsigned> throttle_percent{0};
@@ -45,20 +56,43 @@ struct Statistics {
     std::atomic<std::uint64_t> xbzrle_cache_miss{0};
     std::atomic<std::uint64_t> xbzrle_overflow{0};
 
+    /// What the switchover will be made of; replaces what was foretold before.
+    void foretell(std::vector<SwitchoverPart> parts)
+    {
+        const std::lock_guard guard(mutex_);
+        parts_ = std::move(parts);
+    }
+    /// A part that is over; it takes the place of the one that was foretold by this name.
     void add_part(SwitchoverPart part)
     {
-        const std::lock_guard guard(mutex);
-        parts.push_back(std::move(part));
+        const std::lock_guard guard(mutex_);
+        const auto foretold = std::ranges::find_if(parts_, [&](const SwitchoverPart& p) {
+            return p.ns < 0 && p.kind == part.kind && p.name == part.name;
+        });
+        if (foretold == parts_.end()) {
+            parts_.push_back(std::move(part));
+            return;
+        }
+        part.predicted_ns = foretold->predicted_ns;
+        *foretold = std::move(part);
     }
+    /// In the order of the switchover: what was measured, then what is only foretold.
     std::vector<SwitchoverPart> switchover_parts() const
     {
-        const std::lock_guard guard(mutex);
+        std::vector<SwitchoverPart> parts;
+        {
+            const std::lock_guard guard(mutex_);
+            parts = parts_;
+        }
+        std::ranges::stable_sort(parts, [](const SwitchoverPart& a, const SwitchoverPart& b) {
+            return a.ns >= 0 && (b.ns < 0 || a.start_ns < b.start_ns);
+        });
         return parts;
     }
 
 private:
-    mutable std::mutex mutex;
-    std::vector<SwitchoverPart> parts;  // mutex
+    mutable std::mutex mutex_;
+    std::vector<SwitchoverPart> parts_;  // mutex_
 };
 
 }  // namespace godwit::migration

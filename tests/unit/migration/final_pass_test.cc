@@ -214,7 +214,7 @@ TEST(FinalPass, SaysWhereTheDowntimeWent)
     for (const SwitchoverPart& part : a.service->report().statistics->switchover_parts())
         names.push_back(part.name);
     EXPECT_THAT(names, ElementsAre("stop", "last-sync", "ram", "timer", "test-device",
-                                   "globalstate", "flush", "handover"));
+                                   "globalstate", "flush", "handover", "resume"));
 }
 
 }  // namespace
