@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// What vfio-pci and vfio-user-pci share: a PCI function whose registers, memory and interrupts are
+// those of a DeviceBackend.
+#pragma once
+
+#include "hw/pci.h"
+#include "hw/vfio/container.h"
+#include "hw/vfio/device_backend.h"
+#include "hw/vfio/device_migration.h"
+#include "migration/stream/reader.h"
+#include "migration/stream/writer.h"
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace godwit::hw::vfio {
+
+class Interrupts;
+class RegionIo;
+
+enum class OnOffAuto : std::uint8_t { Auto, On, Off };
+
+/// Properties that decide how a device migrates. Names and defaults are QEMU's.
+struct MigrationProperties {
+    OnOffAuto enable = OnOffAuto::Auto;            ///< enable-migration
+    bool precopy_dirty_tracking = true;            ///< x-pre-copy-dirty-page-tracking
+    bool device_dirty_tracking = true;             ///< x-device-dirty-page-tracking
+    OnOffAuto multifd_transfer = OnOffAuto::Auto;  ///< x-migration-multifd-transfer
+    bool events = false;                           ///< migration-events
+    bool skip_vendor_capability_check = true;      ///< skip-vsc-check
+};
+
+/// A PCI device outside the program.
+///
+/// Shape    configuration space as the device has it, with BARs, ROM, MSI, MSI-X and the interrupt
+///          line emulated; BARs trapped, or mapped where the device allows it.
+/// Life     a derived class opens the back end; realize() does the rest and starts migration last.
+/// Threads  with the machine lock.
+/// Errors   realize(): "vfio NAME: ..." with the step that failed; nothing stays behind.
+class VfioDevice : public PciDevice {
+public:
+    VfioDevice();
+    ~VfioDevice() override;
+
+    // Properties (device_properties()).
+    OnOffAuto enable_migration_ = OnOffAuto::Auto;
+    bool precopy_dirty_tracking_ = true;
+    bool device_dirty_tracking_ = true;
+    OnOffAuto multifd_transfer_ = OnOffAuto::Auto;
+    bool migration_events_ = false;
+    bool skip_vendor_capability_check_ = true;
+    bool no_mmap_ = false;
+
+    MigrationProperties migration_properties() const;
+    /// For messages and events: the back end's name.
+    const std::string& device_name() const { return backend_->name(); }
+    DeviceBackend& backend() noexcept { return *backend_; }
+    Container& container() noexcept { return *container_; }
+
+    /// "VFIOPCIDevice" v1: PCI configuration, and the MSI-X tables if there are any. Loading checks
+    /// ids, capability layout and BAR addresses, tells the device and arms its interrupts again.
+    /// Errors   BadFormat naming the byte, BAR or table.
+    Result<void> save_config(migration::StreamWriter& out);
+    Result<void> load_config(migration::StreamReader& in);
+
+    /// Puts the device back to RUNNING after a failure that nothing else mends, and arms its
+    /// interrupts again.
+    Result<void> recover_by_reset();
+
+    std::uint32_t config_read(unsigned offset, unsigned size) override;
+    void config_write(unsigned offset, std::uint32_t value, unsigned size) override;
+
+protected:
+    struct Opened {
+        std::unique_ptr<DeviceBackend> device;
+        std::shared_ptr<Container> container;
+    };
+    /// Connects to the device. The container may serve others as well.
+    virtual Result<Opened> open() = 0;
+    /// After everything else is gone: what open() left behind besides the two objects.
+    virtual void close() noexcept {}
+
+    Result<void> realize() override;
+    void reset(system::ResetKind kind) override;
+    void unrealize() noexcept override;
+    void msix_changed(unsigned vector) override;
+    void msi_changed() override;
+    void bars_changed() override;
+
+private:
+    friend class Interrupts;
+    Result<void> read_config();
+    Result<void> add_regions();
+    Result<void> add_region(unsigned index);
+    Result<void> add_capabilities();
+    Result<void> map_region(unsigned index, const RegionInfo& region, PciBar& bar);
+    Result<void> bring_up();
+    void tear_down() noexcept;
+    Result<void> check_bars(const PciState& loaded) const;
+    void write_through(unsigned offset, std::uint32_t value, unsigned size);
+
+    std::unique_ptr<DeviceBackend> backend_;
+    std::shared_ptr<Container> container_;
+    Registration membership_;
+    std::vector<std::uint8_t> emulated_;  ///< bits of the configuration the device does not answer
+    std::array<std::unique_ptr<RegionIo>, 7> region_io_;
+    std::vector<system::RamBlock*> windows_;
+    std::unique_ptr<Interrupts> interrupts_;
+    std::unique_ptr<DeviceMigration> migration_;
+    std::uint64_t config_size_ = 0;
+    bool can_reset_ = false;
+};
+
+/// The properties above, for TypeInfo::properties of both types.
+std::vector<system::Property> device_properties();
+
+}  // namespace godwit::hw::vfio
