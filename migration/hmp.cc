@@ -82,6 +82,9 @@ Result<void> info_migrate(MigrationQmp& commands, MigrationService& service, Hmp
         print_ram(out, *info.ram);
     if (info.xbzrle_cache)
         print_xbzrle(out, *info.xbzrle_cache);
+    if (info.vfio)
+        out.print(
+            fmt::format("vfio device transferred: {} kbytes\n", info.vfio->transferred >> 10));
     if (info.cpu_throttle_percentage)
         out.print(fmt::format("cpu throttle percentage: {}\n", *info.cpu_throttle_percentage));
     return ok();

@@ -99,6 +99,7 @@ private:
     Result<void> complete_live();
     Result<void> send_devices();
     Result<void> send_device(const stream::StateEntry& entry);
+    Result<void> send_final(const stream::StateEntry& entry, FinalState& state);
     Result<void> hand_over();
     Result<void> await_shut(const char* while_what);
 

@@ -116,6 +116,25 @@ Result<void> Outgoing::send_device(const StateEntry& entry)
     return ok();
 }
 
+// The same for a live handler; what it writes, it does not describe.
+Result<void> Outgoing::send_final(const StateEntry& entry, FinalState& state)
+{
+    const std::int64_t since = p_.env.clock.now_ns();
+    const std::uint64_t from = out_->position();
+    description_.begin_object();
+    description_.text("name", entry.idstr);
+    description_.number("instance_id", entry.instance_id);
+    GW_TRY(section(SectionType::Full, entry, [&]() -> Result<void> {
+        const std::uint64_t before = out_->position();
+        GW_TRY(state.save_final(*out_));
+        stream::describe_opaque(description_, out_->position() - before);
+        return ok();
+    }));
+    description_.end_object();
+    note_part(entry.idstr, since, from);
+    return ok();
+}
+
 // Steps 5 and 6: device state by priority, the end mark, the description.
 Result<void> Outgoing::send_devices()
 {
@@ -124,8 +143,7 @@ Result<void> Outgoing::send_devices()
         for (const auto& entry : p_.env.registry.entries()) {
             if (entry->live != nullptr) {
                 if (auto* state = dynamic_cast<FinalState*>(entry->live); state != nullptr)
-                    GW_TRY(section(SectionType::Full, *entry,
-                                   [&] { return state->save_final(*out_); }));
+                    GW_TRY(send_final(*entry, *state));
                 continue;
             }
             if (!entry->early_setup() && entry->needed())

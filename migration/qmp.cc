@@ -97,6 +97,8 @@ void add_source(qapi::MigrationInfo& info, const MigrationReport& report, const 
         info.x_downtime = downtime_of(s);
     if (const unsigned percent = s.throttle_percent.load(); percent != 0)
         info.cpu_throttle_percentage = percent;
+    if (report.vfio_bytes)
+        info.vfio = qapi::VfioStats{.transferred = static_cast<std::int64_t>(*report.vfio_bytes)};
     if (report.show_xbzrle)
         info.xbzrle_cache = xbzrle_of(s, p);
 }

@@ -42,6 +42,16 @@ void watch(ServiceState& s, StatusTracker& tracker)
     }));
 }
 
+std::optional<std::uint64_t> external_bytes(const stream::StateRegistry& registry)
+{
+    std::optional<std::uint64_t> sum;
+    for (const auto& entry : registry.entries())
+        if (const auto* device = dynamic_cast<const ExternalDevice*>(entry->live);
+            device != nullptr)
+            sum = sum.value_or(0) + device->transferred();
+    return sum;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<MigrationService>> MigrationService::create(Environment environment)
@@ -313,6 +323,7 @@ MigrationReport MigrationService::report()
         break;
     default:
         report.statistics = &s.outgoing->statistics();
+        report.vfio_bytes = external_bytes(s.env.registry);
     }
     return report;
 }

@@ -90,6 +90,7 @@ Result<std::unique_ptr<VmMigration>> VmMigration::create(system::Vm& vm)
                  });
              }}));
     impl->qmp = std::make_unique<MigrationQmp>(vm, *impl->service);
+    vm.set_migration(impl->service.get());
     return std::unique_ptr<VmMigration>(new VmMigration(std::move(impl)));
 }
 
@@ -98,6 +99,7 @@ VmMigration::VmMigration(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 VmMigration::~VmMigration()
 {
     impl_->service->shut_down();
+    impl_->vm.set_migration(nullptr);
 }
 
 void VmMigration::add_options(system::CommandLine& line)

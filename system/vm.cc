@@ -162,6 +162,15 @@ void Vm::add_vcpu(Vcpu& vcpu)
     impl_->vcpus.push_back(&vcpu);
 }
 
+migration::MigrationService* Vm::migration() const noexcept
+{
+    return impl_->migration;
+}
+void Vm::set_migration(migration::MigrationService* service) noexcept
+{
+    impl_->migration = service;
+}
+
 void Vm::set_event_sink(qapi::EventSink* sink) noexcept
 {
     impl_->sink = sink ? sink : &impl_->waiting;

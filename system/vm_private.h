@@ -63,6 +63,7 @@ struct Vm::Impl {
     Object root;
     DeviceManager devices;
     Machine* machine = nullptr;
+    migration::MigrationService* migration = nullptr;
 
     std::mutex requests_mutex;  // guards requests
     Requests requests;

@@ -110,7 +110,19 @@ public:
     virtual Result<void> resume_prepare() = 0;
 };
 
+/// A handler of a device that lives outside this program (VFIO): query-migrate counts its bytes as
+/// "vfio".
+class ExternalDevice {
+public:
+    virtual ~ExternalDevice() = default;
+    /// Bytes of device state sent in the attempt under way, or in the last one. Any thread.
+    virtual std::uint64_t transferred() const noexcept = 0;
+};
+
 /// A live handler that also has a FULL section among the devices (VFIO's configuration).
+///
+/// Threads  as a device's state: machine lock held, vCPUs stopped; load() is then called with the
+///          section type Full, and without the lock.
 class FinalState {
 public:
     virtual ~FinalState() = default;

@@ -34,6 +34,7 @@ struct MigrationReport {
     const Statistics* statistics = nullptr;  ///< source, from active on; valid until the next call
     bool source = false;
     bool show_xbzrle = false;
+    std::optional<std::uint64_t> vfio_bytes;  ///< where there are such devices
     std::vector<std::string> blocked_reasons;
 };
 

@@ -33,6 +33,10 @@ namespace godwit::qapi {
 class EventSink;
 }
 
+namespace godwit::migration {
+class MigrationService;
+}
+
 namespace godwit::system {
 
 class PluginLoader;
@@ -103,6 +107,11 @@ public:
     PluginLoader& plugins() noexcept;  ///< outlives everything a plugin may have made
     FdStore& fds() noexcept;           ///< descriptor sets; opens "/dev/fdset/N"
     migration::stream::StateRegistry& state_registry() noexcept;
+
+    /// What moves this machine: blockers and notifiers for its devices (migration/service.h). Null
+    /// where nothing does, as in a test without migration.
+    migration::MigrationService* migration() const noexcept;
+    void set_migration(migration::MigrationService* service) noexcept;
 
     /// Set while starting up.
     Machine* machine() const noexcept;

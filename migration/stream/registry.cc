@@ -108,6 +108,18 @@ const StateEntry* StateRegistry::unmigratable() const
     return nullptr;
 }
 
+void describe_opaque(DescriptionWriter& description, std::uint64_t size)
+{
+    description.number("size", size);
+    description.begin_array("fields");
+    description.begin_object();
+    description.text("name", "data");
+    description.number("size", size);
+    description.text("type", "buffer");
+    description.end_object();
+    description.end_array();
+}
+
 Result<void> save_entry(StreamWriter& out, const StateEntry& entry, DescriptionWriter* description)
 {
     if (entry.described) {
@@ -119,17 +131,8 @@ Result<void> save_entry(StreamWriter& out, const StateEntry& entry, DescriptionW
     assert(entry.callbacks != nullptr);
     const std::uint64_t before = out.position();
     GW_TRY(entry.callbacks->save(out));
-    if (description != nullptr) {
-        const std::uint64_t size = out.position() - before;
-        description->number("size", size);
-        description->begin_array("fields");
-        description->begin_object();
-        description->text("name", "data");
-        description->number("size", size);
-        description->text("type", "buffer");
-        description->end_object();
-        description->end_array();
-    }
+    if (description != nullptr)
+        describe_opaque(*description, out.position() - before);
     return ok();
 }
 

@@ -146,6 +146,9 @@ private:
     std::uint32_t next_section_id_ = 0;
 };
 
+/// The keys in the description of a body that only its device understands.
+void describe_opaque(DescriptionWriter& description, std::uint64_t size);
+
 /// Writes the body of a described or callback entry and its keys in the description.
 Result<void> save_entry(StreamWriter& out, const StateEntry& entry,
                         DescriptionWriter* description = nullptr);
