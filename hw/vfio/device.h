@@ -63,8 +63,8 @@ public:
     /// "VFIOPCIDevice" v1: PCI configuration, and the MSI-X tables if there are any. Loading checks
     /// ids, capability layout and BAR addresses, tells the device and arms its interrupts again.
     /// Errors   BadFormat naming the byte, BAR or table.
-    Result<void> save_config(migration::StreamWriter& out);
-    Result<void> load_config(migration::StreamReader& in);
+    Result<void> save_config(migration::stream::StreamWriter& out);
+    Result<void> load_config(migration::stream::StreamReader& in);
 
     /// Puts the device back to RUNNING after a failure that nothing else mends, and arms its
     /// interrupts again.

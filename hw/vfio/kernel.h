@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // The one way from this folder to the kernel's VFIO and iommufd. A kernel made of test code
-// implements the same calls (tests/devices/vfio-kernel).
+// implements the same calls (tests/unit/vfio/kernel).
 #pragma once
 
 #include "util/result.h"
