@@ -131,7 +131,7 @@ Result<void> Outgoing::send_final(const StateEntry& entry, FinalState& state)
         return ok();
     }));
     description_.end_object();
-    note_part(entry.idstr, since, from);
+    note_part(entry.idstr, PartKind::Device, since, from);
     return ok();
 }
 
