@@ -11,6 +11,7 @@
 #include "qapi/block_commands.h"
 #include "qapi/command_table.h"
 #include "qapi/migration_commands.h"
+#include "qapi/migration_insight_commands.h"
 #include "qapi/system_commands.h"
 #include "system/command_line.h"
 #include "system/plugin.h"
@@ -95,6 +96,7 @@ private:
         qapi::register_commands(commands_, *accel_qmp_);
         qapi::register_commands(commands_, *block_qmp_);
         qapi::register_commands(commands_, migration_->commands());
+        qapi::register_commands(commands_, migration_->insight_commands());
         monitors_.register_commands();
         migration_->add_human_commands(monitors_.hmp());
         vm_->chardevs().set_quit_handler(

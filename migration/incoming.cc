@@ -23,23 +23,38 @@ namespace {
 // Frees the machine lock, if this thread holds it, while it waits for the peer.
 class PoliteSource final : public stream::ByteSource {
 public:
-    PoliteSource(io::Channel& channel, system::MachineLock& lock) : channel_(channel), lock_(lock)
+    PoliteSource(io::Channel& channel, system::MachineLock& lock, Timeline& timeline)
+        : channel_(channel), lock_(lock), timeline_(timeline)
     {}
     Result<std::size_t> read_some(std::span<std::byte> into) override
     {
         if (auto at_once = GW_TRY(channel_.try_read(into)))
             return *at_once;
+        const std::int64_t since = timeline_.now_ns();
+        auto read = wait(into);
+        if (timeline_.now_ns() - since > kStallNs)
+            timeline_.lasted(TimelineKind::Stall, "wire", since);
+        return read;
+    }
+
+private:
+    // Nothing came for so long: worth a note.
+    static constexpr std::int64_t kStallNs = 200'000'000;
+
+    Result<std::size_t> wait(std::span<std::byte> into)
+    {
         if (!lock_.held())
             return channel_.read_some(into);
         const system::MachineUnlock unlocked(lock_);
         return channel_.read_some(into);
     }
 
-private:
     io::Channel& channel_;
     system::MachineLock& lock_;
+    Timeline& timeline_;
 };
 
+constexpr std::int64_t kSampleNs = 100'000'000;
 constexpr std::size_t kReadAhead = std::size_t{512} << 10;
 
 }  // namespace
@@ -81,19 +96,28 @@ void Incoming::run()
 
 Result<void> Incoming::take_over()
 {
+    const std::int64_t since = p_.env.clock.now_ns();
     channel_ = GW_TRY(accept_(io::Patience{.cancel = cancel_, .deadline = {}}));
+    p_.timeline->lasted(TimelineKind::Connect, "main", since);
     accept_ = nullptr;  // the listener goes with it
     channel_->set_patience({.cancel = cancel_, .deadline = {}});
-    PoliteSource source(*channel_, p_.env.lock);
+    PoliteSource source(*channel_, p_.env.lock, *p_.timeline);
     StreamReader in(source, kReadAhead);
     // A connection counts once something comes through it.
     auto head = in.peek(4);
     GW_TRY(p_.status.apply(Event::SetupDone));
     GW_TRY(std::move(head));
     GW_TRY(load_stream(in));
-    if (peer_godwit_ && return_path_)
+    if (peer_godwit_ && return_path_) {
+        const std::int64_t asked = p_.env.clock.now_ns();
         GW_TRY(agree(in));
-    return start_guest();
+        p_.timeline->lasted(TimelineKind::Switchover, "agree", asked);
+    }
+    const std::int64_t starting = p_.env.clock.now_ns();
+    GW_TRY(start_guest());
+    p_.timeline->lasted(TimelineKind::Switchover, "start", starting);
+    p_.timeline->note(TimelineKind::Guest, std::string(to_string(p_.env.run_state.state())));
+    return ok();
 }
 
 Result<void> Incoming::load_stream(StreamReader& in)
@@ -103,10 +127,25 @@ Result<void> Incoming::load_stream(StreamReader& in)
     for (const std::string& warning : GW_TRY(stream::read_configuration(in, local)))
         p_.env.log.warn(warning);
     GW_TRY(load_setup());
-    while (GW_TRY(load_element(in))) {
-    }
+    while (GW_TRY(load_element(in)))
+        note_sample(in.position());
     GW_TRY(load_description(in));
     return ok();
+}
+
+void Incoming::note_sample(std::uint64_t position)
+{
+    const std::int64_t now = p_.env.clock.now_ns();
+    const std::int64_t ns = now - sampled_ns_;
+    if (ns < kSampleNs)
+        return;
+    const double seconds = static_cast<double>(ns) / 1e9;
+    p_.timeline->sample({.time_ns = now,
+                         .transferred = position,
+                         .wire_rate = static_cast<std::uint64_t>(
+                             static_cast<double>(position - sampled_bytes_) / seconds)});
+    sampled_ns_ = now;
+    sampled_bytes_ = position;
 }
 
 Result<void> Incoming::load_setup()
@@ -118,7 +157,9 @@ Result<void> Incoming::load_setup()
             continue;
         set_up_.push_back(live);
         const DestinationContext context{config_.capabilities};
+        const std::int64_t since = p_.env.clock.now_ns();
         GW_TRY(with_context(live->load_setup(context), entry->idstr));
+        p_.timeline->lasted(TimelineKind::Setup, entry->idstr, since);
         auto* acker = dynamic_cast<SwitchoverAcker*>(live);
         if (acker != nullptr && acker->switchover_ack_needed()) {
             ++acks;
@@ -221,6 +262,7 @@ void Incoming::finish(Result<void> result)
         const std::lock_guard guard(error_mutex_);
         error_ = error.message();
     }
+    p_.timeline->set_error(error.message());
     if (!stopping_)
         p_.env.log.error("load of migration failed: " + error.message());
     if (return_path_) {

@@ -5,6 +5,7 @@
 
 #include "io/channel.h"
 #include "migration/environment.h"
+#include "migration/insight/timeline.h"
 #include "migration/live_state.h"
 #include "migration/section_sizes.h"
 #include "migration/status.h"
@@ -43,6 +44,7 @@ public:
         Environment& env;
         StatusTracker& status;
         stream::GlobalStateSection& global_state;
+        std::shared_ptr<Timeline> timeline;
     };
     /// Waits for the connection, or opens what is to be read.
     using Accept = std::move_only_function<Result<io::ChannelPtr>(const io::Patience&)>;
@@ -69,6 +71,7 @@ private:
     Result<void> take_over();
     Result<void> load_stream(stream::StreamReader& in);
     Result<void> load_setup();
+    void note_sample(std::uint64_t position);
     Result<bool> load_element(stream::StreamReader& in);
     Result<void> load_header_section(stream::StreamReader& in, stream::SectionType type);
     Result<void> load_part(stream::StreamReader& in, stream::SectionType type);
@@ -103,6 +106,8 @@ private:
     bool global_state_seen_ = false;
     bool rest_loaded_ = false;             // the stream was read ahead to its end
     std::unique_ptr<SectionSizes> sizes_;  // once an unknown section was met: how long each one is
+    std::int64_t sampled_ns_ = 0;
+    std::uint64_t sampled_bytes_ = 0;
     bool return_path_ = false;
     bool peer_godwit_ = false;
 

@@ -142,10 +142,19 @@ Result<void> Incoming::load_part(StreamReader& in, SectionType type)
 Result<void> Incoming::load_body(StreamReader& in, StateEntry& entry, SectionType type,
                                  Version version)
 {
-    if (entry.live != nullptr)
-        return dynamic_cast<LiveStateHandler&>(*entry.live).load(in, type, version);
+    const std::int64_t since = p_.env.clock.now_ns();
+    const std::uint64_t from = in.position();
+    if (entry.live != nullptr) {
+        GW_TRY(dynamic_cast<LiveStateHandler&>(*entry.live).load(in, type, version));
+        if (type == SectionType::End || type == SectionType::Full)
+            p_.timeline->lasted(TimelineKind::DeviceLoad, entry.idstr, since, in.position() - from,
+                                entry.instance_id);
+        return ok();
+    }
     const system::MachineGuard guard(p_.env.lock);
     GW_TRY(stream::load_entry(in, entry, version));
+    p_.timeline->lasted(TimelineKind::DeviceLoad, entry.idstr, since, in.position() - from,
+                        entry.instance_id);
     if (entry.described && entry.described->state == &p_.global_state)
         global_state_seen_ = true;
     if (p_.env.recorder != nullptr)
@@ -183,6 +192,7 @@ Result<void> Incoming::command(StreamReader& in)
         return reply_be32(ReturnMessage::Pong, value);
     }
     case Command::SwitchoverStart:
+        p_.timeline->note(TimelineKind::Switchover, "switchover-start");
         return ok();
     default:
         return in.error_here(Errc::Unsupported, fmt::format("{}: not supported by this version",

@@ -73,6 +73,7 @@ Outgoing::Outgoing(Parts parts, OutgoingConfig config, Connect connect,
 {
     statistics_.start_ns = p_.env.clock.now_ns();
     statistics_.expected_downtime_ms = static_cast<std::int64_t>(p_.limits.downtime_limit_ms);
+    p_.timeline->set_statistics(kept_);
 }
 
 Outgoing::~Outgoing() = default;
@@ -127,7 +128,9 @@ Result<void> Outgoing::move()
 
 Result<void> Outgoing::connect()
 {
+    const std::int64_t since = p_.env.clock.now_ns();
     channel_ = GW_TRY(connect_(io::Patience{.cancel = cancel_, .deadline = {}}));
+    p_.timeline->lasted(TimelineKind::Connect, "main", since);
     channel_->set_patience({.cancel = cancel_, .deadline = {}});
     sink_.emplace(*channel_);
     out_.emplace(*sink_);
@@ -180,7 +183,9 @@ Result<void> Outgoing::send_setup()
             continue;
         set_up_.push_back(entry.get());
         const SourceContext context{config_.capabilities};
+        const std::int64_t since = p_.env.clock.now_ns();
         GW_TRY(section(SectionType::Start, *entry, [&] { return live->setup(*out_, context); }));
+        p_.timeline->lasted(TimelineKind::Setup, entry->idstr, since);
     }
     GW_TRY(out_->flush());
     return check_interrupted();
@@ -275,7 +280,9 @@ Result<void> Outgoing::iterate()
             break;
         RoundBudget budget(rate_, p_.limits, p_.env.clock, signals_);
         const std::uint64_t before = out_->position();
+        const std::int64_t since = p_.env.clock.now_ns();
         GW_TRY(round(budget));
+        note_round(since, before);
         statistics_.transferred = out_->position();
         const std::int64_t now = p_.env.clock.now_ns();
         if (has(Capability::AutoConverge) && statistics_.dirty_sync_count > 1 &&
@@ -318,16 +325,18 @@ void Outgoing::measure(std::int64_t now)
     statistics_.pages_per_second = estimate_.pages_per_second();
     if (estimate_.expected_downtime_ms() >= 0)
         statistics_.expected_downtime_ms = estimate_.expected_downtime_ms();
+    note_sample(now, out_->position() - window_bytes_, now - window_start_);
     window_start_ = now;
     window_bytes_ = out_->position();
     window_pages_ = pages;
 }
 
-void Outgoing::synced(std::uint64_t count, std::uint64_t fresh_pages)
+void Outgoing::synced(std::uint64_t count, std::uint64_t fresh_pages, std::int64_t since_ns)
 {
     const std::int64_t now = p_.env.clock.now_ns();
     const std::uint64_t sent = out_->position();
     last_sync_ns_ = now;
+    note_pass(count, fresh_pages, since_ns);
     period_fresh_ += count == 1 ? 0 : fresh_pages;
     if (p_.env.recorder != nullptr)
         p_.env.recorder->record(kTraceDirtySync, count, fresh_pages, statistics_.remaining.load());
@@ -340,6 +349,7 @@ void Outgoing::synced(std::uint64_t count, std::uint64_t fresh_pages)
             if (percent != statistics_.throttle_percent) {
                 statistics_.throttle_percent = percent;
                 p_.env.dirty.throttle(percent);
+                p_.timeline->note(TimelineKind::Throttle, "auto-converge", percent);
             }
         }
         period_start_ = now;
@@ -370,6 +380,7 @@ void Outgoing::start_guest_again()
         return;
     stopped_ = false;
     Result<void> back = was_live_ ? p_.env.run_state.start() : p_.env.run_state.set(before_);
+    p_.timeline->note(TimelineKind::Guest, std::string(to_string(p_.env.run_state.state())));
     if (!back)
         p_.env.log.report(back.error());
 }
@@ -385,6 +396,7 @@ void Outgoing::restore(Error error)
             const std::lock_guard text(error_mutex_);
             error_ = error.message();
         }
+        p_.timeline->set_error(error.message());
         p_.env.log.error(error.message());
     }
     for (const Error& complaint : p_.notifiers.tell(Moment::Failed))

@@ -5,6 +5,7 @@
 
 #include "io/channel.h"
 #include "migration/environment.h"
+#include "migration/insight/timeline.h"
 #include "migration/live_state.h"
 #include "migration/notifier.h"
 #include "migration/pacing/auto_converge.h"
@@ -52,6 +53,7 @@ public:
         RamSection& ram;
         LiveLimits& limits;
         stream::GlobalStateSection& global_state;
+        std::shared_ptr<Timeline> timeline;
     };
     using Connect = std::move_only_function<Result<io::ChannelPtr>(const io::Patience&)>;
 
@@ -114,14 +116,18 @@ private:
                          const std::function<Result<void>()>& body);
     void note_part(std::string name, PartKind kind, std::int64_t since, std::uint64_t from);
     void note_downtime();
-    void synced(std::uint64_t count, std::uint64_t fresh_pages) override;
+    void synced(std::uint64_t count, std::uint64_t fresh_pages, std::int64_t since_ns) override;
+    void note_pass(std::uint64_t count, std::uint64_t fresh_pages, std::int64_t since_ns);
+    void note_sample(std::int64_t now, std::uint64_t window_bytes, std::int64_t window_ns);
+    void note_round(std::int64_t since, std::uint64_t from);
     bool has(Capability c) const noexcept { return config_.capabilities.has(c); }
 
     Parts p_;
     OutgoingConfig config_;
     Connect connect_;
     std::move_only_function<void()> done_;
-    Statistics statistics_;
+    std::shared_ptr<Statistics> kept_ = std::make_shared<Statistics>();  // the timeline's too
+    Statistics& statistics_ = *kept_;
     Signals signals_;
     io::Cancel cancel_;
     io::ChannelPtr channel_;
@@ -142,6 +148,10 @@ private:
     std::uint64_t period_fresh_ = 0;
     std::uint64_t period_bytes_ = 0;
     std::int64_t last_sync_ns_ = 0;
+
+    // The pass that runs, for the timeline and the forecast
+    std::int64_t pass_start_ = 0;
+    std::uint64_t pass_bytes_ = 0;
 
     // Switchover
     bool stopped_ = false;       // we stopped the guest

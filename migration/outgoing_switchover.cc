@@ -16,19 +16,6 @@ using stream::SectionType;
 using stream::StateEntry;
 using system::RunState;
 
-void Outgoing::note_part(std::string name, PartKind kind, std::int64_t since, std::uint64_t from)
-{
-    const std::int64_t ns = p_.env.clock.now_ns() - since;
-    const std::uint64_t bytes = out_->position() - from;
-    if (p_.env.recorder != nullptr)
-        p_.env.recorder->record(kTraceSwitchoverPart, name, ns, bytes);
-    statistics_.add_part({.name = std::move(name),
-                          .kind = kind,
-                          .start_ns = since - stop_ns_,
-                          .ns = ns,
-                          .bytes = bytes});
-}
-
 Result<void> Outgoing::switch_over()
 {
     GW_TRY(stop_guest());
@@ -55,6 +42,7 @@ Result<void> Outgoing::stop_guest()
     p_.global_state.vm_was_suspended = run_state.was_suspended() || before_ == RunState::Suspended;
     stopped_ = true;
     GW_TRY(run_state.stop(RunState::FinishMigrate));
+    p_.timeline->note(TimelineKind::Guest, std::string(to_string(run_state.state())));
     note_part("stop", PartKind::Stop, stop_ns_, out_->position());
     return ok();
 }

@@ -2,6 +2,7 @@
 #include "migration/qmp.h"
 
 #include "migration/addresses.h"
+#include "migration/qmp_statistics.h"
 #include "system/dirty_log.h"
 #include "system/vm.h"
 
@@ -14,26 +15,6 @@ namespace {
 Error not_yet(std::string_view what)
 {
     return Error(Errc::Unsupported, fmt::format("{} is not supported by this version", what));
-}
-
-qapi::MigrationStats stats_of(const Statistics& s)
-{
-    constexpr auto page = static_cast<std::int64_t>(system::kPageSize);
-    qapi::MigrationStats r{};
-    r.transferred = static_cast<std::int64_t>(s.transferred.load());
-    r.remaining = static_cast<std::int64_t>(s.remaining.load());
-    r.total = static_cast<std::int64_t>(s.total.load());
-    r.duplicate = static_cast<std::int64_t>(s.zero_pages.load());
-    r.normal = static_cast<std::int64_t>(s.normal_pages.load());
-    r.normal_bytes = r.normal * page;
-    r.dirty_pages_rate = static_cast<std::int64_t>(s.dirty_pages_rate.load());
-    r.mbps = s.mbps.load();
-    r.dirty_sync_count = static_cast<std::int64_t>(s.dirty_sync_count.load());
-    r.page_size = page;
-    r.pages_per_second = s.pages_per_second.load();
-    r.precopy_bytes = s.precopy_bytes.load();
-    r.downtime_bytes = s.downtime_bytes.load();
-    return r;
 }
 
 qapi::XBZRLECacheStats xbzrle_of(const Statistics& s, const Parameters& p)
@@ -52,34 +33,6 @@ qapi::XBZRLECacheStats xbzrle_of(const Statistics& s, const Parameters& p)
     return r;
 }
 
-static_assert(static_cast<int>(PartKind::Resume) ==
-              static_cast<int>(qapi::MigrationDowntimeKind::Resume));
-
-qapi::MigrationDowntime downtime_of(const Statistics& s)
-{
-    constexpr std::int64_t us = 1000;
-    qapi::MigrationDowntime r{};
-    const std::int64_t predicted = s.predicted_downtime_ns.load();
-    r.predicted = predicted >= 0 ? static_cast<double>(predicted) / 1e6
-                                 : static_cast<double>(s.expected_downtime_ms.load());
-    if (const std::int64_t actual = s.downtime_ns.load(); actual >= 0)
-        r.actual = static_cast<double>(actual) / 1e6;
-    for (SwitchoverPart& part : s.switchover_parts()) {
-        qapi::MigrationDowntimePart p{};
-        p.name = std::move(part.name);
-        p.kind = static_cast<qapi::MigrationDowntimeKind>(part.kind);
-        p.bytes = part.bytes;
-        if (part.predicted_ns >= 0)
-            p.predicted_us = part.predicted_ns / us;
-        if (part.ns >= 0) {
-            p.start_us = part.start_ns / us;
-            p.duration_us = part.ns / us;
-        }
-        r.parts.push_back(std::move(p));
-    }
-    return r;
-}
-
 // The numbers of a source, each in the phases where it is final or meant to move.
 void add_source(qapi::MigrationInfo& info, const MigrationReport& report, const Parameters& p,
                 std::int64_t now_ns)
@@ -95,6 +48,7 @@ void add_source(qapi::MigrationInfo& info, const MigrationReport& report, const 
         info.expected_downtime = s.expected_downtime_ms.load();
     if (report.status != Status::Setup)
         info.x_downtime = downtime_of(s);
+    info.x_forecast = forecast_of(s);
     if (const unsigned percent = s.throttle_percent.load(); percent != 0)
         info.cpu_throttle_percentage = percent;
     if (report.vfio_bytes)

@@ -32,9 +32,11 @@ Result<void> register_first_sections(ServiceState& s)
     return ok();
 }
 
-void watch(ServiceState& s, StatusTracker& tracker)
+void watch(ServiceState& s, StatusTracker& tracker, Side side)
 {
-    s.observers.push_back(tracker.observe([&s](Status from, Status to) {
+    s.observers.push_back(tracker.observe([&s, side](Status from, Status to) {
+        if (const auto timeline = s.timelines.current(side); timeline != nullptr)
+            timeline->status_changed(to);
         if (s.env.recorder != nullptr)
             s.env.recorder->record(kTraceStatus, to_string(from), to_string(to));
         if (s.capabilities.has(Capability::Events) && s.env.emit_status)
@@ -58,8 +60,8 @@ Result<std::unique_ptr<MigrationService>> MigrationService::create(Environment e
 {
     auto state = std::make_unique<ServiceState>(std::move(environment));
     GW_TRY(register_first_sections(*state));
-    watch(*state, state->source);
-    watch(*state, state->destination);
+    watch(*state, state->source, Side::Source);
+    watch(*state, state->destination, Side::Destination);
     return std::unique_ptr<MigrationService>(new MigrationService(std::move(state)));
 }
 
@@ -198,6 +200,7 @@ Result<void> MigrationService::migrate(Connect connect)
     ServiceState& s = *state_;
     GW_TRY(check_migrate());
     s.outgoing.reset();  // it has ended: joins at once
+    const auto timeline = s.timelines.begin(Side::Source);
     GW_TRY(s.source.apply(Event::Start));
     s.source_is_latest = true;
     auto made = Outgoing::create({.env = s.env,
@@ -205,7 +208,8 @@ Result<void> MigrationService::migrate(Connect connect)
                                   .status = s.source,
                                   .ram = s.ram,
                                   .limits = s.limits,
-                                  .global_state = s.global_state},
+                                  .global_state = s.global_state,
+                                  .timeline = timeline},
                                  {s.capabilities, s.parameters}, std::move(connect), [] {});
     if (!made) {
         (void)s.source.apply(Event::Fail);
@@ -273,15 +277,18 @@ Result<void> MigrationService::incoming(Connect accept, bool exit_on_error)
     ServiceState& s = *state_;
     GW_TRY(check_incoming());
     s.incoming.reset();
+    const auto timeline = s.timelines.begin(Side::Destination);
     GW_TRY(s.destination.apply(Event::Start));
     s.source_is_latest = false;
-    auto made =
-        Incoming::create({.env = s.env, .status = s.destination, .global_state = s.global_state},
-                         {.capabilities = s.capabilities,
-                          .ignore_unknown_sections = s.ignore_unknown_sections,
-                          .expect_description = !s.suppress_description,
-                          .exit_on_error = exit_on_error},
-                         std::move(accept), [] {});
+    auto made = Incoming::create({.env = s.env,
+                                  .status = s.destination,
+                                  .global_state = s.global_state,
+                                  .timeline = timeline},
+                                 {.capabilities = s.capabilities,
+                                  .ignore_unknown_sections = s.ignore_unknown_sections,
+                                  .expect_description = !s.suppress_description,
+                                  .exit_on_error = exit_on_error},
+                                 std::move(accept), [] {});
     if (!made) {
         (void)s.destination.apply(Event::Fail);
         return std::move(made).error();
@@ -294,6 +301,11 @@ Result<void> MigrationService::incoming(Connect accept, bool exit_on_error)
 Status MigrationService::status() const noexcept
 {
     return state_->source_is_latest ? state_->source.status() : state_->destination.status();
+}
+
+const Timelines& MigrationService::timelines() const noexcept
+{
+    return state_->timelines;
 }
 
 MigrationReport MigrationService::report()

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "migration/incoming.h"
+#include "migration/insight/timeline.h"
 #include "migration/outgoing.h"
 #include "migration/ram/ram_format.h"
 #include "migration/service.h"
@@ -12,7 +13,7 @@ namespace godwit::migration {
 
 struct ServiceState {
     explicit ServiceState(Environment environment)
-        : env(std::move(environment)), limits(parameters), ram(env)
+        : env(std::move(environment)), limits(parameters), timelines(env.clock), ram(env)
     {}
 
     Environment env;
@@ -23,6 +24,7 @@ struct ServiceState {
     Notifiers notifiers;
     StatusTracker source{Side::Source};
     StatusTracker destination{Side::Destination};
+    Timelines timelines;
     bool dirty_ring = false;
     bool ignore_unknown_sections = false;
     bool suppress_description = false;

@@ -2,6 +2,7 @@
 #include "migration/vm_migration.h"
 
 #include "migration/hmp.h"
+#include "migration/insight/qmp.h"
 #include "migration/qmp.h"
 #include "migration/stream/registry.h"
 #include "qapi/codec.h"
@@ -34,6 +35,7 @@ struct VmMigration::Impl {
     ListenerDirtySource dirty;
     std::unique_ptr<MigrationService> service;
     std::unique_ptr<MigrationQmp> qmp;
+    std::unique_ptr<InsightQmp> insight;
     std::optional<std::string> incoming;           // -incoming URI, or "defer"
     std::vector<qapi::MigrationChannel> channels;  // -incoming with a channel
 
@@ -90,6 +92,7 @@ Result<std::unique_ptr<VmMigration>> VmMigration::create(system::Vm& vm)
                  });
              }}));
     impl->qmp = std::make_unique<MigrationQmp>(vm, *impl->service);
+    impl->insight = std::make_unique<InsightQmp>(vm, *impl->service);
     vm.set_migration(impl->service.get());
     return std::unique_ptr<VmMigration>(new VmMigration(std::move(impl)));
 }
@@ -192,6 +195,11 @@ MigrationService& VmMigration::service() noexcept
 qapi::MigrationCommands& VmMigration::commands() noexcept
 {
     return *impl_->qmp;
+}
+
+qapi::MigrationInsightCommands& VmMigration::insight_commands() noexcept
+{
+    return *impl_->insight;
 }
 
 void VmMigration::add_human_commands(system::HmpTable& table)

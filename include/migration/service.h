@@ -26,6 +26,7 @@ namespace godwit::migration {
 
 class MigrationService;
 struct ServiceState;
+class Timelines;
 
 /// What query-migrate shows; numbers only of the phase they belong to.
 struct MigrationReport {
@@ -99,6 +100,8 @@ public:
 
     Status status() const noexcept;  ///< of the side that did something last; any thread
     MigrationReport report();
+    /// What happened in the last attempts; any thread.
+    const Timelines& timelines() const noexcept;
 
     /// As the destructor does, earlier.
     void shut_down();

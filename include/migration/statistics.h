@@ -3,10 +3,13 @@
 // The numbers of one attempt, as query-migrate shows them.
 #pragma once
 
+#include "migration/forecast.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -90,9 +93,22 @@ struct Statistics {
         return parts;
     }
 
+    /// What is foretold about the attempt; nothing before the first verdict.
+    void set_forecast(ForecastReport report)
+    {
+        const std::lock_guard guard(mutex_);
+        forecast_ = std::move(report);
+    }
+    std::optional<ForecastReport> forecast() const
+    {
+        const std::lock_guard guard(mutex_);
+        return forecast_;
+    }
+
 private:
     mutable std::mutex mutex_;
-    std::vector<SwitchoverPart> parts_;  // mutex_
+    std::vector<SwitchoverPart> parts_;       // mutex_
+    std::optional<ForecastReport> forecast_;  // mutex_
 };
 
 }  // namespace godwit::migration

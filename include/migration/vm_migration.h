@@ -11,7 +11,8 @@
 
 namespace godwit::qapi {
 class MigrationCommands;
-}
+class MigrationInsightCommands;
+}  // namespace godwit::qapi
 namespace godwit::system {
 class CommandLine;
 class HmpTable;
@@ -38,6 +39,7 @@ public:
 
     MigrationService& service() noexcept;
     qapi::MigrationCommands& commands() noexcept;
+    qapi::MigrationInsightCommands& insight_commands() noexcept;
     /// migrate, migrate_cancel, info migrate, ...
     void add_human_commands(system::HmpTable& table);
 

@@ -51,12 +51,13 @@ Result<void> RamSource::setup(StreamWriter& out)
 
 void RamSource::sync(bool last)
 {
+    const std::int64_t since = env_.clock.now_ns();
     const std::uint64_t fresh = tracker_.sync(last);
     ++syncs_;
     statistics_.dirty_sync_count = syncs_;
     count_remaining();
     sink_->pass_begins(syncs_);
-    observer_.synced(syncs_, fresh);
+    observer_.synced(syncs_, fresh, since);
 }
 
 void RamSource::count_remaining()

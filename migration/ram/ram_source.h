@@ -18,7 +18,8 @@ class RamObserver {
 public:
     virtual ~RamObserver() = default;
     /// The dirty log was synced for the `count`th time; so many pages became dirty.
-    virtual void synced(std::uint64_t count, std::uint64_t fresh_pages) = 0;
+    /// It began at `since_ns`.
+    virtual void synced(std::uint64_t count, std::uint64_t fresh_pages, std::int64_t since_ns) = 0;
 };
 
 /// Threads  the migration thread.

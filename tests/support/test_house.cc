@@ -5,6 +5,7 @@
 #include "hw/register.h"
 #include "migration/vm_migration.h"
 #include "qapi/migration_commands.h"
+#include "qapi/migration_insight_commands.h"
 #include "system/qmp.h"
 
 #include <cstdio>
@@ -47,6 +48,7 @@ TestHouse::TestHouse()
     monitors_->add_options(line_);
     qapi::register_commands(commands_, *system_qmp_);
     qapi::register_commands(commands_, migration_->commands());
+    qapi::register_commands(commands_, migration_->insight_commands());
     monitors_->register_commands();
     migration_->add_human_commands(monitors_->hmp());
 }

@@ -208,6 +208,7 @@ TEST(FinalPass, SaysWhereTheDowntimeWent)
 {
     TestMachine a;
     TestMachine b;
+    a.enable({Capability::ReturnPath});
     a.start_guest();
     move(a, b);
     std::vector<std::string> names;
