@@ -5,6 +5,8 @@ import json
 import socket
 import time
 
+GREETING_SECONDS = 20
+
 
 class QmpError(Exception):
     """The server answered a command with an error."""
@@ -21,7 +23,11 @@ class Qmp:
         self.sock = sock
         self.buffer = b""
         self.events = []
-        self.greeting = self._next_message(None)
+        try:
+            self.greeting = self._next_message(time.monotonic() + GREETING_SECONDS)
+        except TimeoutError:
+            sock.close()
+            raise TimeoutError("no greeting: another client may hold this monitor") from None
         self.execute("qmp_capabilities")
 
     @classmethod

@@ -3,12 +3,14 @@
 # What query-migrate answers, as a person wants to see it. No I/O here: samples go in, lines come out.
 import collections
 import statistics
+import textwrap
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 BLOCKS = " ▁▂▃▄▅▆▇█"
 RUNNING = {"setup", "active", "pre-switchover", "device", "postcopy-active", "postcopy-paused", "postcopy-recover-setup",
            "postcopy-recover", "wait-unplug", "cancelling"}
 ENDED = {"completed", "failed", "cancelled"}
+VERDICTS = {"converges": "converges", "above-downtime": "only above the downtime limit", "never": "never at these rates"}
 
 
 def size(count):
@@ -20,9 +22,14 @@ def size(count):
     return f"{count:.0f} B"
 
 
+def count(number):
+    """61234 -> "61 234", as one word."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
 def duration(seconds):
     if seconds < 1:
-        return f"{seconds * 1e3:.0f} ms"
+        return f"{seconds * 1e3:.0f} ms" if seconds > 0 else "0 s"
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -49,10 +56,10 @@ def sparkline(values, width):
 class History:
     """Samples of one migration, and what follows from them."""
 
-    def __init__(self, keep=120):
+    def __init__(self, keep=4000):
         self.samples = collections.deque(maxlen=keep)
-        self.wire = collections.deque(maxlen=keep)
-        self.dirty = collections.deque(maxlen=keep)
+        self.wire = collections.deque(maxlen=120)
+        self.dirty = collections.deque(maxlen=120)
 
     def add(self, when, info):
         """`when` in seconds of any steady clock, `info` from query-migrate. A new attempt starts a new history."""
@@ -62,44 +69,53 @@ class History:
                 self.__init__(self.samples.maxlen)
             elif "ram" in info and "ram" in before and when > then:
                 sent = info["ram"]["transferred"] - before["ram"]["transferred"]
-                self.wire.append(max(0, sent) / (when - then))
-                self.dirty.append(info["ram"]["dirty-pages-rate"] * info["ram"]["page-size"])
+                if info.get("status") not in ENDED:
+                    self.wire.append(max(0, sent) / (when - then))
+                    self.dirty.append(info["ram"]["dirty-pages-rate"] * info["ram"]["page-size"])
         self.samples.append((when, info))
 
     @property
     def info(self):
         return self.samples[-1][1] if self.samples else {}
 
+    def passes(self):
+        return self.info.get("ram", {}).get("dirty-sync-count", 0)
+
     def rate(self):
-        return statistics.fmean(list(self.wire)[-4:]) if self.wire else 0.0
+        return statistics.fmean(list(self.wire)[-5:]) if self.wire else 0.0
 
     def dirty_rate(self):
         return self.dirty[-1] if self.dirty else 0.0
 
-    def eta(self):
-        """(least, most) seconds to the end, most None when it does not end at this rate; None while unknown."""
+    def eta(self, downtime_limit=None):
+        """(least, most) seconds until what is left fits into the downtime, most None when it never does at the lower
+        rate, both None when it never does; None while unknown. Between quartiles of what the wire lately carried."""
         ram = self.info.get("ram")
-        if not ram or len(self.wire) < 2:
+        if not ram or len(self.wire) < 3:
             return None
         recent = sorted(list(self.wire)[-12:])
         low, high = recent[len(recent) // 4], recent[-1 - len(recent) // 4]
-        best = high - self.dirty_rate()
-        worst = low - self.dirty_rate()
-        if best <= 0:
-            return (None, None)
-        return (ram["remaining"] / best, ram["remaining"] / worst if worst > 0 else None)
 
-    def eta_text(self):
-        eta = self.eta()
+        def until(rate):
+            fits = rate * (downtime_limit or 0) / 1e3
+            if ram["remaining"] <= fits:
+                return 0.0
+            return (ram["remaining"] - fits) / (rate - self.dirty_rate()) if rate > self.dirty_rate() else None
+        best, worst = until(high), until(low)
+        return (None, None) if best is None else (best, worst)
+
+    def eta_text(self, downtime_limit=None):
+        if found := forecast_eta(self.info):
+            return found
+        eta = self.eta(downtime_limit)
         if eta is None:
             return "measuring"
         least, most = eta
         if least is None:
             return "never at this rate"
-        if most is None:
-            return f"at least {duration(least)}"
-        first, last = duration(least), duration(most)
-        return first if first == last else f"{first} to {last}"
+        if self.passes() < 2:
+            return f"unknown until the first pass is over, in {between(least, most)}"
+        return f"in {between(least, most)}"
 
     def share(self):
         ram = self.info.get("ram")
@@ -116,69 +132,176 @@ class History:
             found.append(f"the guest is slowed down by {percent} %")
         if self.rate() and self.dirty_rate() >= self.rate() and info.get("status") == "active":
             found.append("the guest writes faster than the wire carries: raise max-bandwidth or allow auto-converge")
-        expected = info.get("expected-downtime")
-        if downtime_limit and expected and expected > downtime_limit and info.get("status") == "active":
-            found.append(f"downtime would be {expected} ms, the limit is {downtime_limit} ms")
+        expected = expected_downtime(info)
+        if downtime_limit and expected and expected > downtime_limit and info.get("status") == "active" and self.passes() > 1:
+            found.append(f"downtime would be {expected:.0f} ms, the limit is {downtime_limit} ms")
         for reason in info.get("blocked-reasons", ()):
             found.append(f"blocked: {reason}")
         return found
 
 
-def channel_rows(info):
-    """Godwit tells rates per channel; QEMU does not."""
-    return [f"{c.get('name', '?')} {size(c.get('bytes-per-second', 0))}/s" for c in info.get("x-channels", ())]
+def between(least, most):
+    """"2.0 s to 3.1 s", and shorter where both ends read the same."""
+    first = duration(least)
+    if most is None:
+        return f"{first} at least"
+    last = duration(most)
+    return first if first == last else f"{first} to {last}"
+
+
+def expected_downtime(info):
+    """Milliseconds, from the forecast by parts where there is one."""
+    foretold = info.get("x-downtime", {}).get("predicted")
+    return foretold if foretold else info.get("expected-downtime")
+
+
+def forecast_eta(info):
+    """What the core says of the end, which knows more than two looks do."""
+    forecast = info.get("x-forecast")
+    if not forecast:
+        return None
+    if "time-left-min" not in forecast:
+        return VERDICTS.get(forecast["verdict"], forecast["verdict"])
+    left = [max(0, forecast[key] - since(info, forecast)) / 1e3 for key in ("time-left-min", "time-left-max")]
+    return f"in {between(*left)}"
+
+
+def since(info, forecast):
+    """Milliseconds since the forecast was given."""
+    return max(0, info.get("total-time", 0) - forecast["given-at"])
+
+
+class Line:
+    """Text in spans, each with the name of a style ("" for none)."""
+
+    def __init__(self, *spans):
+        self.spans = [span if isinstance(span, tuple) else ("", span) for span in spans]
+
+    def __str__(self):
+        return "".join(text for _, text in self.spans)
+
+    def __len__(self):
+        return sum(len(text) for _, text in self.spans)
+
+    def cut(self, width):
+        kept, left = [], width
+        for style, text in self.spans:
+            if left > 0:
+                kept.append((style, text[:left]))
+                left -= len(text)
+        return Line(*kept)
+
+    def painted(self, styles):
+        return "".join(f"{styles[style]}{text}\x1b[0m" if styles.get(style) and text else text for style, text in self.spans)
+
+
+def status_style(status):
+    return {"completed": "good", "failed": "bad", "cancelled": "bad", "none": "faint"}.get(status, "title")
 
 
 def screen(history, guest_status, downtime_limit=None, width=80):
-    """The live view: a list of lines no wider than `width`."""
+    """The live view: Lines no wider than `width`."""
     info = history.info
     status = info.get("status", "none")
-    ram = info.get("ram", {})
-    head = f"{status}"
+    ram = info.get("ram")
+    lines = [head_line(history, status, guest_status, width)]
     if ram:
-        head += f"   pass {ram.get('dirty-sync-count', 0)}"
-    if "total-time" in info:
-        head += f"   {duration(info['total-time'] / 1e3)}"
-    lines = [f"Migration  {head}".ljust(width - len(guest_status) - 6)[: width - len(guest_status) - 6] + f"guest {guest_status}"]
-    if ram:
-        percent = f"{history.share():4.0%}"
-        lines.append(f"{bar(history.share(), width - len(percent) - 1)} {percent}")
-        lines.append(f"left {size(ram['remaining'])} of {size(ram['total'])}, sent {size(ram['transferred'])}")
-        space = width - 30
-        lines.append(f"wire   {size(history.rate()):>10}/s  {sparkline(history.wire, space)}")
-        lines.append(f"dirty  {size(history.dirty_rate()):>10}/s  {sparkline(history.dirty, space)}")
-        lines.append(f"pages  {ram['normal']} sent whole, {ram['duplicate']} zero")
-    if status == "active":
-        lines.append(f"ends   {history.eta_text()}")
-    lines += downtime_lines(info, downtime_limit)
-    if forecast := info.get("x-forecast"):
-        lines.append(f"verdict  {forecast.get('verdict', '?')}")
-    if channels := channel_rows(info):
-        lines.append("channels  " + "  ".join(channels))
+        percent = f" {history.share():4.0%}"
+        lines.append(Line(("bar", bar(history.share(), width - len(percent))), percent))
+        lines.append(row("memory", f"{size(ram['remaining'])} left of {size(ram['total'])}, {size(ram['transferred'])} sent"))
+        lines.append(row("pages", f"{count(ram['normal'])} sent, {count(ram['duplicate'])} found zero"))
+        lines += rate_lines(history, width)
+    if status == "active" and ram:
+        lines.append(row("ends", history.eta_text(downtime_limit)))
+    lines += verdict_lines(info, width)
+    lines += downtime_lines(history, downtime_limit)
+    lines += channel_lines(info, width)
     if "error-desc" in info:
-        lines.append(f"error  {info['error-desc']}")
-    lines += [f"! {warning}" for warning in history.warnings(downtime_limit)]
-    return [line[:width] for line in lines]
+        lines += wrapped("error", info["error-desc"], width, "bad")
+    for warning in history.warnings(downtime_limit):
+        lines += wrapped("!", warning, width, "warn")
+    return [line.cut(width) for line in lines]
 
 
-def downtime_lines(info, downtime_limit):
+def head_line(history, status, guest_status, width):
+    words = [f"pass {history.passes()}"] if history.passes() else []
+    if "total-time" in history.info:
+        words.append(duration(history.info["total-time"] / 1e3))
+    left = Line((status_style(status), status), "".join(f" · {word}" for word in words))
+    right = f"guest {guest_status}"
+    return Line(*left.cut(width - len(right) - 1).spans, " " * max(1, width - len(left) - len(right)), ("faint", right))
+
+
+LABEL = 10
+MOST_CHANNELS = 6
+
+
+def row(label, *spans):
+    return Line(("faint", label.ljust(LABEL)), *spans)
+
+
+def wrapped(label, text, width, style):
+    lines = textwrap.wrap(text, max(20, width - LABEL))[:4]
+    return [row(label if at == 0 else "", (style, line)) for at, line in enumerate(lines)]
+
+
+def rate_lines(history, width):
+    space = width - LABEL - 14
+    dirty = f"{size(history.dirty_rate())}/s" if history.passes() > 1 else "unknown yet"
+    return [row("wire", f"{size(history.rate()) + '/s':<14}", ("wire", sparkline(history.wire, space))),
+            row("guest", f"{dirty:<14}", ("dirty", sparkline(history.dirty, space)))]
+
+
+def verdict_lines(info, width):
+    forecast = info.get("x-forecast")
+    if not forecast or info.get("status") in ENDED:
+        return []
+    verdict = forecast["verdict"]
+    style = {"converges": "good", "above-downtime": "warn", "never": "bad"}.get(verdict, "")
+    return wrapped("verdict", f"{VERDICTS.get(verdict, verdict)}: {forecast['reason']}", width, style)
+
+
+def downtime_lines(history, downtime_limit):
+    info = history.info
+    limit = f" (limit {downtime_limit} ms)" if downtime_limit is not None else ""
+    expected = expected_downtime(info)
     if "downtime" in info:
-        return [f"downtime  {info['downtime']} ms"]
-    if "expected-downtime" in info:
-        limit = f" (limit {downtime_limit} ms)" if downtime_limit is not None else ""
-        return [f"downtime  forecast {info['expected-downtime']} ms{limit}"]
+        return [row("downtime", ("title", f"{info['downtime']} ms"), *parts_text(info, "duration-us"))]
+    if expected and (history.passes() > 1 or info.get("x-downtime", {}).get("predicted")):
+        return [row("downtime", f"{expected:.0f} ms expected{limit}")]
     return []
 
 
-def plain(history, guest_status):
+def parts_text(info, key):
+    parts = [p for p in info.get("x-downtime", {}).get("parts", ()) if p.get(key)]
+    parts.sort(key=lambda part: -part[key])
+    return ["  " + ", ".join(f"{p['name']} {p[key] / 1e3:.1f}" for p in parts[:4])] if parts else []
+
+
+def channel_lines(info, width):
+    """Godwit tells rates per channel; QEMU does not."""
+    rates = [(c.get("name", "?"), c.get("bytes-per-second", 0)) for c in info.get("x-channels", ())]
+    if len(rates) > MOST_CHANNELS:
+        carried = [rate for _, rate in rates]
+        return [row("channels", f"{len(rates)}, {size(min(carried))}/s to {size(max(carried))}/s each")]
+    words = "   ".join(f"{name} {size(rate)}/s".replace(" ", "\xa0") for name, rate in rates)
+    lines = textwrap.wrap(words, max(20, width - LABEL)) if words else []
+    return [row("channels" if at == 0 else "", line.replace("\xa0", " ")) for at, line in enumerate(lines)]
+
+
+def plain(history, guest_status, downtime_limit=None):
     """The same on one line, for logs."""
     info = history.info
     words = [info.get("status", "none"), f"guest {guest_status}"]
     if ram := info.get("ram"):
-        words += [f"{history.share():.0%}", f"pass {ram.get('dirty-sync-count', 0)}", f"left {size(ram['remaining'])}",
-                  f"wire {size(history.rate())}/s", f"dirty {size(history.dirty_rate())}/s"]
-    if info.get("status") == "active":
-        words.append(f"ends {history.eta_text()}")
+        words += [f"pass {history.passes()}", f"{history.share():.0%}", f"left {size(ram['remaining'])}",
+                  f"wire {size(history.rate())}/s"]
+        if history.passes() > 1:
+            words.append(f"guest writes {size(history.dirty_rate())}/s")
+    if info.get("status") == "active" and ram:
+        words.append(f"ends {history.eta_text(downtime_limit)}")
+    if forecast := info.get("x-forecast"):
+        words.append(VERDICTS.get(forecast["verdict"], forecast["verdict"]))
     if "downtime" in info:
         words.append(f"downtime {info['downtime']} ms")
     if "error-desc" in info:

@@ -1,44 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A running boot-sector guest moves between two processes of one program over TCP loopback."""
-import os
-import pathlib
-import struct
 import tempfile
 import time
 
 from benchmark import Benchmark, Figure
-from vmm import ROOT, Vmm
-
-MIB = 1 << 20
-GUEST = os.environ.get("GODWIT_GUESTS") or str(ROOT / "build" / "release" / "tests" / "guests")
-PARAMETERS_AT = 494  # tests/guests/memory_writer.S
-
-
-def write_disk(path, touched, hot):
-    """A boot disk whose guest touches `touched` bytes from 1 MiB on and rewrites the first `hot` of them for ever."""
-    image = bytearray(pathlib.Path(GUEST, "memory_writer.img").read_bytes())
-    struct.pack_into("<4I", image, PARAMETERS_AT, MIB, MIB + touched, MIB, MIB + hot)
-    pathlib.Path(path).write_bytes(image.ljust(MIB, b"\0"))
-
-
-def common_arguments(scratch, ram, side):
-    # The destination's serial goes to another file, so that its heartbeat is told apart.
-    return ["-machine", "q35", "-accel", "kvm", "-m", f"{ram // MIB}M", "-nodefaults", "-display", "none",
-            "-drive", f"file={scratch}/disk,format=raw,if=none,id=d0", "-device", "ide-hd,drive=d0",
-            "-serial", f"file:{scratch}/{side}.serial"]
-
-
-def wait_for_turns(path, turns, seconds=120):
-    """Until the guest has been `turns` times over its hot pages: all is touched then."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        said = pathlib.Path(path).read_bytes() if os.path.exists(path) else b""
-        if b"X" in said:
-            raise RuntimeError(f"the guest found wrong memory: {path}")
-        if said.count(b"B") >= turns:
-            return
-        time.sleep(0.02)
-    raise RuntimeError(f"the guest did not come to {turns} turns: {path}")
+from guests import MIB, boot_arguments, wait_for_turns, write_disk
+from vmm import Vmm
 
 
 def seconds_of(event):
@@ -85,9 +52,9 @@ def move(source, target):
 def move_guest(binary, ram, touched, hot):
     with tempfile.TemporaryDirectory(prefix="godwit-bench-") as scratch:
         write_disk(f"{scratch}/disk", touched, hot)
-        with Vmm(binary, common_arguments(scratch, ram, "source"), "source", scratch=scratch) as source:
+        with Vmm(binary, boot_arguments(scratch, ram, "source"), "source", scratch=scratch) as source:
             wait_for_turns(f"{scratch}/source.serial", 2)
-            incoming = [*common_arguments(scratch, ram, "target"), "-incoming", "defer"]
+            incoming = [*boot_arguments(scratch, ram, "target"), "-incoming", "defer"]
             with Vmm(binary, incoming, "target", scratch=scratch) as target:
                 prepare(source.qmp, max_bandwidth=0)
                 prepare(target.qmp)

@@ -24,6 +24,13 @@ def history(*samples):
     return made
 
 
+def text_of(lines):
+    return "\n".join(str(line) for line in lines)
+
+
+FORECAST = {"verdict": "converges", "reason": "what is left halves each pass", "given-at": 1000, "time-left-min": 2500, "time-left-max": 4500}
+
+
 class View(unittest.TestCase):
     def test_sizes_and_durations_read_well(self):
         self.assertEqual(view.size(1536), "1.5 KiB")
@@ -64,6 +71,38 @@ class View(unittest.TestCase):
             for line in view.screen(made, "running", 300, width):
                 self.assertLessEqual(len(line), width)
 
+    def test_the_end_is_where_what_is_left_fits_into_the_downtime(self):
+        made = history(*((t, info(sent=100 * MIB * t, remaining=500 * MIB)) for t in range(5)))
+        self.assertAlmostEqual(made.eta(300)[0], (500 - 30) / 100)
+
+    def test_the_cores_forecast_goes_before_ones_own_and_grows_old(self):
+        made = history((0, info()), (1, info(sent=MIB, **{"x-forecast": FORECAST})))
+        self.assertEqual(made.eta_text(), "in 2.0 s to 4.0 s")  # given at 1.0 s, looked at after 1.5 s
+        shown = text_of(view.screen(made, "running"))
+        self.assertIn("verdict   converges: what is left halves each pass", shown)
+        self.assertIn("converges", view.plain(made, "running"))
+
+    def test_parts_of_the_downtime_are_named_longest_first(self):
+        parts = [{"name": n, "kind": "device", "start-us": 0, "duration-us": d} for n, d in (("apic", 100), ("kvm-cpu", 2300), ("ram", 9000))]
+        made = history((0, info()), (1, info("completed", downtime=12, **{"x-downtime": {"predicted": 11.0, "parts": parts}})))
+        self.assertIn("ram 9.0, kvm-cpu 2.3, apic 0.1", text_of(view.screen(made, "postmigrate")))
+
+    def test_a_painted_line_is_the_line_with_colours(self):
+        line = view.Line("a", ("good", "bc"), "d")
+        self.assertEqual((str(line), len(line), str(line.cut(2))), ("abcd", 4, "ab"))
+        self.assertEqual(line.painted({"good": "\x1b[32m"}), "a\x1b[32mbc\x1b[0md")
+        self.assertEqual(line.painted({}), "abcd")
+
+    def test_channels_share_lines_and_are_not_torn_apart(self):
+        def shown(count):
+            channels = [{"name": f"multifd-{n}", "bytes-per-second": n * MIB} for n in range(count)]
+            made = history((0, info()), (1, info(**{"x-channels": channels})))
+            lines = [str(line) for line in view.screen(made, "running", width=60)]
+            self.assertLessEqual(max(map(len, lines)), 60)
+            return "\n".join(lines)
+        self.assertIn("multifd-4 4.0 MiB/s", shown(5))
+        self.assertIn("16, 0 B/s to 15.0 MiB/s each", shown(16))
+
     def test_a_new_attempt_starts_afresh(self):
         made = history((0, info(sent=500 * MIB)), (1, info("failed", sent=600 * MIB)), (2, info("setup", sent=0)))
         self.assertEqual(len(made.samples), 1)
@@ -71,13 +110,13 @@ class View(unittest.TestCase):
 
     def test_the_end_shows_the_downtime_and_a_full_bar(self):
         made = history((0, info()), (1, info("completed", remaining=0, downtime=12)))
-        text = "\n".join(view.screen(made, "postmigrate"))
+        text = text_of(view.screen(made, "postmigrate"))
         self.assertIn("downtime  12 ms", text)
         self.assertIn("100%", text)
 
     def test_an_incoming_side_without_figures_is_shown_too(self):
         made = history((0, {"status": "active"}))
-        self.assertIn("active", view.screen(made, "inmigrate")[0])
+        self.assertIn("active", text_of(view.screen(made, "inmigrate")))
         self.assertIn("active", view.plain(made, "inmigrate"))
 
 
