@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -35,6 +36,23 @@ class Tally:
         self.failed.append(name)
         print(f"  FAIL  {name} ({took:.0f} s)\n{run.stdout}", flush=True)
         return False
+
+    def cases(self, name, directory):
+        """Python test cases of a directory, each counted."""
+        began = time.monotonic()
+        run = subprocess.run([sys.executable, "-m", "unittest", "discover", "-s", directory, "-b", "-v"], cwd=ROOT, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        results = re.findall(r"^(\w+) \([\w.]+\)(?:\n.*)? \.\.\. (ok|FAIL|ERROR|skipped)(.*)$", run.stdout, re.MULTILINE)
+        failed = [f"{name}: {case}" for case, result, _ in results if result in ("FAIL", "ERROR")]
+        if run.returncode != 0 and not failed:
+            failed = [f"{name}: exited with {run.returncode}"]
+        skipped = [(f"{name}: {case}", reason.strip(" '\"")) for case, result, reason in results if result == "skipped"]
+        passed = sum(result == "ok" for _, result, _ in results)
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+        print(f"  {'FAIL' if failed else 'ok  '}  {name}: {passed} passed, {len(failed)} failed, {len(skipped)} skipped "
+              f"({time.monotonic() - began:.0f} s)" + (f"\n{run.stdout}" if failed else ""), flush=True)
 
     def suite(self, name, build, suites, env=None, jobs=None):
         """Runs meson suites of a build and counts their cases from the JUnit file."""
@@ -112,7 +130,7 @@ def sanitizer_env():
 def style(tally):
     tally.step("layering", ["scripts/layering"])
     tally.step("format", ["scripts/format", "--check"])
-    tally.step("scripts' own tests", [sys.executable, "-m", "unittest", "discover", "-s", "tests/scripts", "-b"])
+    tally.cases("scripts' own tests", "tests/scripts")
 
 
 def check_default(tally, quick):
