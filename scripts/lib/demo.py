@@ -1,96 +1,38 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Boots guests, asks their monitors, and moves a writing guest to another process while it runs, checking its memory.
+"""Boots a guest, asks its monitors, and moves a writing guest to another process while it runs, checking its memory.
 
-As root the two sides live in two network namespaces with a link between them that --link shapes; otherwise they meet
-on loopback."""
+As root the two sides live in two network namespaces joined by a link that --link shapes; otherwise they meet on
+loopback. Leaves a report of the move. Ctrl-C at any point leaves nothing behind."""
 import argparse
 import os
 import pathlib
 import shutil
 import signal
-import struct
-import subprocess
 import sys
 import tempfile
 import time
 
+import guests
+import network
+import page
+import recording
 import view
+from follow import follow
+from guests import BARE, GUESTS, MIB
 from qmp import QmpError
 from vmm import ROOT, Vmm, default_binary
 
-MIB = 1 << 20
-GUESTS = pathlib.Path(os.environ.get("GODWIT_GUESTS", ROOT / "build" / "release" / "tests" / "guests"))
-BARE = ["-nodefaults", "-display", "none"]
+
+class DemoError(RuntimeError):
+    """The demo cannot go on; the text says why."""
 
 
 def say(text=""):
-    print(text, flush=True)
+    print(f"   {text}" if text else "", flush=True)
 
 
 def title(text):
-    say(f"\n\x1b[1m{text}\x1b[0m" if sys.stdout.isatty() else f"\n{text}")
-
-
-def kvm_works():
-    try:
-        os.close(os.open("/dev/kvm", os.O_RDWR))
-        return True
-    except OSError:
-        return False
-
-
-def wait_for_text(path, text, seconds=30):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        said = pathlib.Path(path).read_text(errors="replace") if os.path.exists(path) else ""
-        if text in said:
-            return said
-        time.sleep(0.02)
-    raise RuntimeError(f"the guest did not say {text!r}; it said {said!r}")
-
-
-class Network:
-    """Two network namespaces joined by a link of limited rate, when that is permitted; else loopback."""
-
-    def __init__(self, rate):
-        self.names = []
-        self.source = self.target = None
-        self.address = "127.0.0.1"
-        self.text = "loopback"
-        if os.geteuid() == 0 and shutil.which("ip"):
-            try:
-                self._build(rate)
-            except subprocess.CalledProcessError as error:
-                self.close()
-                say(f"(no network namespaces here: {error}; using loopback)")
-        elif rate:
-            say("(--link needs root; the link is not shaped)")
-
-    @staticmethod
-    def _ip(*words, tool="ip"):
-        subprocess.run([tool, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-    def _build(self, rate):
-        mark = f"gwd{os.getpid()}"
-        source, target = f"{mark}a", f"{mark}b"
-        for name in (source, target):
-            self._ip("netns", "add", name)
-            self.names.append(name)
-            self._ip("-n", name, "link", "set", "lo", "up")
-        self._ip("-n", source, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", target)
-        for name, address in ((source, "10.77.0.1/24"), (target, "10.77.0.2/24")):
-            self._ip("-n", name, "addr", "add", address, "dev", "eth0")
-            self._ip("-n", name, "link", "set", "eth0", "up")
-        if rate:
-            self._ip("netns", "exec", source, "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", f"{rate}mbit",
-                     "burst", "256kb", "latency", "50ms")
-        self.source, self.target, self.address = source, target, "10.77.0.2"
-        self.text = "two network namespaces" + (f", link limited to {rate} Mbit/s" if rate else "")
-
-    def close(self):
-        for name in self.names:
-            subprocess.run(["ip", "netns", "del", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.names = []
+    print(f"\n\x1b[1m{text}\x1b[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
 
 
 def boot_kernel(options, scratch):
@@ -99,122 +41,161 @@ def boot_kernel(options, scratch):
     serial = f"{scratch}/kernel.serial"
     pathlib.Path(scratch, "initrd").write_text("the contents of an initrd")
     arguments = ["-machine", "q35", *BARE, "-m", "128M", "-serial", f"file:{serial}", "-name", "godwit-demo"]
-    if kvm_works():
+    kvm = guests.kvm_works()
+    if kvm:
         arguments += ["-accel", "kvm", "-kernel", str(GUESTS / "pvh.elf"), "-initrd", f"{scratch}/initrd",
                       "-append", "hello from the command line"]
     else:
         say("(no /dev/kvm here: the machine is built, its CPU executes nothing)")
         arguments += ["-accel", "qtest"]
     with Vmm(options.binary, arguments, "kernel", scratch=scratch) as vm:
-        if kvm_works():
-            for line in wait_for_text(serial, "PASS").splitlines():
-                say(f"   serial  {line}")
-        for command in ("query-status", "query-kvm", "query-current-machine", "query-cpus-fast"):
-            say(f"   QMP     {command}: {vm.qmp.execute(command)}")
-        for command in ("info status", "info name", "info registers"):
-            lines = vm.qmp.hmp(command).replace("\r", "").splitlines()
-            say(f"   HMP     {command}: {lines[0]}")
-            for line in lines[1:4]:
-                say(f"           {line}")
-        say(f"   it ends with exit status {vm.quit()}")
+        if kvm:
+            for line in guests.wait_for_text(serial, "PASS").splitlines()[:4]:
+                say(f"serial  {line}")
+        for command in ("query-status", "query-kvm"):
+            say(f"QMP     {command}: {vm.qmp.execute(command)}")
+        for command in ("info status", "info name"):
+            say(f"HMP     {command}: {vm.qmp.hmp(command).strip()}")
+        say(f"it ends with exit status {vm.quit()}")
 
 
-def writer_disk(path, touched, hot):
-    image = bytearray((GUESTS / "memory_writer.img").read_bytes())
-    struct.pack_into("<4I", image, 494, MIB, MIB + touched, MIB, MIB + hot)
-    pathlib.Path(path).write_bytes(image.ljust(MIB, b"\0"))
+class BootSector:
+    """The guest under KVM: it checks every page before it writes it again, and says so on its serial line."""
+
+    def __init__(self, options, scratch):
+        self.scratch, self.ram = scratch, (options.size + 64) * MIB
+        self.text = f"boot sector under KVM, {options.size + 64} MiB of RAM, rewriting 8 MiB as fast as it can"
+        guests.write_disk(f"{scratch}/disk", options.size * MIB // 2, 8 * MIB)
+
+    def arguments(self, side):
+        return guests.boot_arguments(self.scratch, self.ram, side)
+
+    def get_going(self, _vm):
+        guests.wait_for_turns(f"{self.scratch}/source.serial", 2)
+
+    def check(self, _vm):
+        guests.wait_for_turns(f"{self.scratch}/target.serial", 2)
+        return "the guest goes on there, and finds every page as it left it"
 
 
-def guest_arguments(options, scratch, side):
-    """The machine that moves: a synth workload, or with --kvm a boot sector that writes memory."""
-    if options.kvm:
-        return ["-machine", "q35", "-accel", "kvm", "-m", f"{options.size + 64}M", *BARE,
-                "-drive", f"file={scratch}/disk,format=raw,if=none,id=d0", "-device", "ide-hd,drive=d0",
-                "-serial", f"file:{scratch}/{side}.serial"]
-    rate = f",rate={options.rate}M" if options.rate else ""
-    return ["-machine", "none", "-m", f"{options.size}M", "-smp", "2", *BARE,
-            "-accel", f"synth,working-set={options.size // 2}M{rate}"]
+class Synth:
+    """The synthetic workload: what every page must hold follows from its counters."""
+
+    def __init__(self, options, _scratch):
+        self.ram, self.set = options.size * MIB, options.size * MIB // 2
+        self.rate = options.rate * MIB
+        pace = f"{options.rate} MiB/s" if options.rate else "as fast as they can"
+        self.text = f"synthetic workload, {options.size} MiB of RAM, 2 CPUs writing {pace} over {options.size // 2} MiB"
+
+    def arguments(self, _side):
+        return guests.synth_arguments(self.ram, self.set, self.rate)
+
+    def get_going(self, vm):
+        guests.wait_for_bytes(vm, self.set, 4)
+
+    def check(self, vm):
+        vm.qmp.execute("stop")
+        result = guests.check_synth(vm)
+        return f"{view.count(result['pages-checked'])} pages compared with what the CPUs' counters say, 0 wrong"
 
 
-def let_it_write(options, vm, scratch):
-    """Until the guest has something to lose: its working set is written once, or all that it would in four seconds."""
-    if options.kvm:
-        wait_for_text(f"{scratch}/source.serial", "BB", 120)
-        return
-    deadline = time.monotonic() + 4
-    while time.monotonic() < deadline:
-        if sum(cpu["bytes-written"] for cpu in vm.qmp.execute("x-query-synth")) >= options.size * MIB // 2:
-            return
-        time.sleep(0.05)
-
-
-def check_memory(options, vm, scratch):
-    """What the guest on the destination can show for itself."""
-    if options.kvm:
-        wait_for_text(f"{scratch}/target.serial", "BB")
-        if "X" in pathlib.Path(f"{scratch}/target.serial").read_text():
-            raise RuntimeError("the guest found wrong memory on the destination")
-        return "the guest checks every page before it writes it again, and goes on"
-    vm.qmp.execute("stop")
-    result = vm.qmp.execute("x-synth-check")
-    if result["pages-wrong"]:
-        raise RuntimeError(f"{result['pages-wrong']} pages are wrong: {result['wrong']}")
-    return f"{result['pages-checked']} pages compared with what the CPUs' counters say, 0 wrong"
-
-
-def follow(source):
-    """The live view until the migration ended."""
-    history = view.History()
-    limit = source.qmp.execute("query-migrate-parameters")["downtime-limit"]
-    tty = sys.stdout.isatty()
-    drawn = 0
-    while True:
-        info = source.qmp.execute("query-migrate")
-        history.add(time.monotonic(), info)
-        ended = info.get("status") in view.ENDED
-        if tty:
-            lines = ["   " + line for line in view.screen(history, source.qmp.execute("query-status")["status"], limit, 76)]
-            sys.stdout.write((f"\x1b[{drawn}F" if drawn else "") + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
-            sys.stdout.flush()
-            drawn = len(lines)
-        elif ended or len(history.samples) % 10 == 1:
-            say("   " + view.plain(history, source.qmp.execute("query-status")["status"]))
-        if ended:
-            return info
-        time.sleep(0.1)
-
-
-def live_migration(options, scratch, network):
+def live_migration(options, scratch, net):
     title("2. A guest that keeps writing moves while it runs")
-    kind = "boot sector under KVM" if options.kvm else "synthetic workload, 2 CPUs"
-    say(f"   {kind}, {options.size} MiB of RAM, over {network.text}")
-    if options.kvm:
-        writer_disk(f"{scratch}/disk", options.size * MIB // 2, 8 * MIB)
-    with Vmm(options.binary, guest_arguments(options, scratch, "source"), "source", network.source, scratch) as source:
-        let_it_write(options, source, scratch)
-        incoming = [*guest_arguments(options, scratch, "target"), "-incoming", "defer"]
-        with Vmm(options.binary, incoming, "target", network.target, scratch) as target:
-            target.qmp.execute("migrate-incoming", uri=f"tcp:{network.address}:0")
-            port = target.qmp.execute("query-migrate")["socket-address"][0]["port"]
-            source.qmp.execute("migrate-set-parameters", max_bandwidth=0)
-            source.qmp.execute("migrate", uri=f"tcp:{network.address}:{port}")
-            info = follow(source)
-            if info["status"] != "completed":
-                raise RuntimeError(f"the migration {info['status']}: {info.get('error-desc', 'no reason given')}")
-            while target.qmp.execute("query-status")["status"] == "inmigrate":
-                time.sleep(0.01)
-            summary(info, check_memory(options, target, scratch))
+    guest = (BootSector if options.kvm else Synth)(options, scratch)
+    say(guest.text)
+    say(f"over {net.text}" + (f", {options.delay:g} ms late each way" if options.delay else ""))
+    if net.trouble:
+        say(f"({net.trouble})")
+    say()
+    with Vmm(options.binary, guest.arguments("source"), "source", net.source, scratch) as source:
+        guest.get_going(source)
+        with Vmm(options.binary, [*guest.arguments("target"), "-incoming", "defer"], "target", net.target, scratch) as target:
+            target.qmp.execute("migrate-incoming", uri=f"tcp:{net.address}:0")
+            port = int(target.qmp.execute("query-migrate")["socket-address"][0]["port"])
+            if options.delay:
+                with network.Relay(net, port, options.delay) as relay:
+                    return move(options, guest, source, target, f"tcp:{net.address}:{relay.port}")
+            return move(options, guest, source, target, f"tcp:{net.address}:{port}")
+
+
+def move(options, guest, source, target, uri):
+    """Moves, checks, tells and reports; false when the guest writes too fast to be moved."""
+    settings = {"max_bandwidth": 0}
+    if options.downtime:
+        settings["downtime_limit"] = options.downtime
+    source.qmp.execute("migrate-set-parameters", **settings)
+    source.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "return-path", "state": True}])
+    source.qmp.execute("migrate", uri=uri)
+    history = follow(source.qmp, sys.stdout, interval=0.1, indent="   ", patience=options.patience)
+    status = history.info["status"]
+    if status == "completed":
+        while target.qmp.execute("query-status")["status"] == "inmigrate":
+            time.sleep(0.01)
+        checked = guest.check(target)
+    elif status == "failed":
+        raise DemoError(f"the migration failed: {history.info.get('error-desc', 'no reason given')}")
+    else:
+        checked = give_up(options, guest, source)
+    title("Summary")
+    for line in summary(history.info, checked):
+        say(line)
+    sides = [recording.side_of(source.qmp, history, "source")]
+    if status == "completed":
+        sides.append(recording.side_of(target.qmp, role="target"))
+    leave_report(options, guest, sides, checked)
+    return status == "completed"
+
+
+def give_up(options, guest, source):
+    """Cancels; the guest runs on where it was."""
+    source.qmp.execute("migrate_cancel")
+    while source.qmp.execute("query-migrate")["status"] not in view.ENDED:
+        time.sleep(0.01)
+    say()
+    say(f"Not over after {options.patience:g} s (--patience): cancelled. The guest runs on at the source:")
+    running = source.qmp.execute("query-status")["status"]
+    return f"guest {running} at the source" + ("" if options.kvm else f"; {guest.check(source)}")
 
 
 def summary(info, checked):
+    """What a person can quote."""
     ram = info["ram"]
     seconds = info["total-time"] / 1e3
-    title("Summary")
-    say(f"   total       {view.duration(seconds)}")
-    say(f"   downtime    {info['downtime']} ms")
-    say(f"   sent        {view.size(ram['transferred'])}, {view.size(ram['transferred'] / max(seconds, 1e-3))}/s")
-    say(f"   pages       {ram['normal']} sent whole, {ram['duplicate']} zero, {ram['dirty-sync-count']} passes")
-    say(f"   memory      {checked}")
+    if "downtime" in info:
+        yield f"total       {view.duration(seconds)}"
+        yield f"downtime    {info['downtime']} ms{downtime_parts(info)}"
+        if foretold := info.get("x-downtime", {}).get("predicted"):
+            yield f"            {foretold:.1f} ms were predicted"
+    else:
+        yield f"given up    after {view.duration(seconds)}, {ram['dirty-sync-count']} passes"
+    yield f"throughput  {view.size(ram['transferred'] / max(seconds, 1e-3))}/s, {view.size(ram['transferred'])} in all"
+    pages = ram["total"] // ram["page-size"]
+    skipped = max(0, pages - ram["normal"])  # a page that was sent twice hides one that was not sent at all
+    yield (f"pages       {view.count(ram['normal'])} sent in {ram['dirty-sync-count']} passes, "
+           f"at least {view.count(skipped)} of {view.count(pages)} skipped")
+    yield f"memory      {checked}"
+
+
+def downtime_parts(info):
+    kinds = {}
+    for part in info.get("x-downtime", {}).get("parts", ()):
+        kinds[part["kind"]] = kinds.get(part["kind"], 0) + part.get("duration-us", 0)
+    if not kinds:
+        return ""
+    return " = " + " + ".join(f"{kind} {took / 1e3:.1f}" for kind, took in kinds.items() if took >= 50)
+
+
+def leave_report(options, guest, sides, checked):
+    kept = recording.save(pathlib.Path(options.report).with_suffix(".json"), sides, title=guest.text, checked=checked)
+    pathlib.Path(options.report).write_text(page.render(kept))
+    say(f"report      {options.report}")
+
+
+def positive(text):
+    value = float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return value
 
 
 def parse_arguments():
@@ -222,32 +203,93 @@ def parse_arguments():
     parser.add_argument("--kvm", action="store_true", help="move a boot-sector guest under KVM instead of a synthetic one")
     parser.add_argument("--size", type=int, default=512, metavar="MIB", help="RAM of the guest that moves (%(default)s)")
     parser.add_argument("--rate", type=int, default=60, metavar="MIB_PER_S", help="what it writes, 0 = all it can (%(default)s)")
-    parser.add_argument("--link", type=int, default=0, metavar="MBIT", help="limit of the link, 0 = none (%(default)s)")
+    parser.add_argument("--link", type=int, metavar="MBIT", help="limit of the link, 0 = none (1000 between namespaces)")
+    parser.add_argument("--delay", type=float, default=0, metavar="MS", help="what each way of the link takes (%(default)s)")
+    parser.add_argument("--downtime", type=int, metavar="MS", help="downtime limit of the migration (its default)")
+    parser.add_argument("--patience", type=positive, default=20, metavar="S", help="give up after so long (%(default)s)")
+    parser.add_argument("--report", default="report.html", metavar="FILE", help="where the report goes (%(default)s)")
+    parser.add_argument("--skip-boot", action="store_true", help="only move, do not boot the first guest")
     parser.add_argument("--binary", default=default_binary(), help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.size < 8:
+        parser.error("--size: at least 8 MiB")
+    if options.kvm and not guests.kvm_works():
+        parser.error("--kvm: /dev/kvm is not there or may not be opened")
+    if options.link is None:
+        options.link = 1000 if network.may_build() else 0
+    return options
+
+
+def work(options, scratch, mark):
+    """The demo itself; its exit status."""
+    try:
+        if not options.skip_boot:
+            boot_kernel(options, scratch)
+        with network.Network(options.link, mark) as net:
+            return 0 if live_migration(options, scratch, net) else 3
+    except KeyboardInterrupt:
+        return 130
+    except (DemoError, QmpError, RuntimeError, OSError, EOFError) as error:
+        print(f"\ndemo: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+class Interrupted(Exception):
+    """A signal asks the demo to end."""
+
+
+def supervise(options):
+    """Runs work() in a session of its own, and afterwards removes what it may have left: every name is known here, and
+    every process of it is in its group. So a signal may come at any instant."""
+    scratch = tempfile.mkdtemp(prefix="godwit-demo-")
+    mark = f"gwd{os.getpid()}"
+    asked = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda which, _frame: asked.append(which))
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setsid()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.default_int_handler)
+            status = work(options, scratch, mark)
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    status = wait_for(child, asked)
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    network.remove(network.names_of(mark))
+    shutil.rmtree(scratch, ignore_errors=True)
+    if asked:
+        print("\ninterrupted; everything was cleaned up", flush=True)
+        return 128 + asked[0]
+    return status
+
+
+def wait_for(child, asked):
+    """The child's exit status. A signal is passed on once; a child that does not end soon after is not waited for."""
+    told_at = None
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if asked and told_at is None:
+            os.kill(child, signal.SIGINT)
+            told_at = time.monotonic()
+        if told_at is not None and time.monotonic() - told_at > 3:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return 1
+        time.sleep(0.02)
 
 
 def main():
-    options = parse_arguments()
-    if options.kvm and not kvm_works():
-        sys.exit("demo: --kvm: /dev/kvm is not there or may not be opened")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    network = None
-    try:
-        with tempfile.TemporaryDirectory(prefix="godwit-demo-") as scratch:
-            boot_kernel(options, scratch)
-            network = Network(options.link)
-            live_migration(options, scratch, network)
-    except KeyboardInterrupt:
-        say("\ninterrupted; everything was cleaned up")
-        return 130
-    except (QmpError, RuntimeError, OSError, EOFError) as error:
-        say(f"\ndemo: {error}")
-        return 1
-    finally:
-        if network:
-            network.close()
-    return 0
+    return supervise(parse_arguments())
 
 
 if __name__ == "__main__":
