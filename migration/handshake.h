@@ -13,6 +13,9 @@ inline constexpr std::uint32_t kQemuPing = 1;
 inline constexpr std::uint32_t kGodwitPing = 0x47577031;  // "GWp1"
 /// A Godwit's extra PONG to a Godwit's PING, behind the echo.
 inline constexpr std::uint32_t kGodwitPong = 0x47577131;  // "GWq1"
+/// Source: I know you, wait for my go. The value of a PING before the end mark, sent to a Godwit
+/// only.
+inline constexpr std::uint32_t kGodwitStay = 0x47577334;  // "GWs4"
 /// Destination: everything is loaded and checked; waits for kGodwitGo.
 inline constexpr std::uint32_t kGodwitReady = 0x47577232;  // "GWr2"
 /// Source: the guest is yours. The value of a PING behind the description.

@@ -9,6 +9,7 @@
 #include "system/main_loop.h"
 #include "system/run_state.h"
 
+#include <chrono>
 #include <fmt/format.h>
 
 namespace godwit::migration {
@@ -55,6 +56,8 @@ private:
 };
 
 constexpr std::int64_t kSampleNs = 100'000'000;
+// How long a source has to hear why its guest is refused.
+constexpr std::chrono::milliseconds kHearing{1000};
 constexpr std::size_t kReadAhead = std::size_t{512} << 10;
 
 }  // namespace
@@ -108,7 +111,7 @@ Result<void> Incoming::take_over()
     GW_TRY(p_.status.apply(Event::SetupDone));
     GW_TRY(std::move(head));
     GW_TRY(load_stream(in));
-    if (peer_godwit_ && return_path_) {
+    if (peer_stays_) {
         const std::int64_t asked = p_.env.clock.now_ns();
         GW_TRY(agree(in));
         p_.timeline->lasted(TimelineKind::Switchover, "agree", asked);
@@ -242,6 +245,28 @@ void Incoming::clean_up() noexcept
     set_up_.clear();
 }
 
+// A Godwit is told why, and reads it before the connection is gone: closing with bytes unread would
+// take the message back (TCP resets), so what still comes is thrown away for a moment.
+void Incoming::explain(const Error& error)
+{
+    if (peer_godwit_) {
+        const std::string_view text =
+            std::string_view(error.message()).substr(0, stream::kMaxReturnPayload);
+        (void)reply(ReturnMessage::GodwitError, std::as_bytes(std::span(text)));
+    }
+    (void)reply_be32(ReturnMessage::Shut, 1u);
+    if (!peer_godwit_ || !channel_->has(io::Feature::Shutdown))
+        return;
+    (void)channel_->shutdown(io::Shutdown::Write);
+    channel_->set_patience({.cancel = cancel_, .deadline = io::deadline_in(kHearing)});
+    std::vector<std::byte> ignored(kReadAhead);
+    for (;;) {
+        const auto got = channel_->read_some(ignored);
+        if (!got || *got == 0)
+            return;
+    }
+}
+
 void Incoming::finish(Result<void> result)
 {
     clean_up();
@@ -265,14 +290,8 @@ void Incoming::finish(Result<void> result)
     p_.timeline->set_error(error.message());
     if (!stopping_)
         p_.env.log.error("load of migration failed: " + error.message());
-    if (return_path_) {
-        if (peer_godwit_) {
-            const std::string_view text =
-                std::string_view(error.message()).substr(0, stream::kMaxReturnPayload);
-            (void)reply(ReturnMessage::GodwitError, std::as_bytes(std::span(text)));
-        }
-        (void)reply_be32(ReturnMessage::Shut, 1u);
-    }
+    if (return_path_)
+        explain(error);
     channel_.reset();
     if (auto moved = p_.status.apply(Event::Fail); !moved)
         p_.env.log.report(moved.error());

@@ -84,6 +84,8 @@ private:
     Result<void> agree(stream::StreamReader& in);
     Result<void> start_guest();
     void approve();
+    Result<void> answer_ping(stream::StreamReader& in, std::uint32_t value);
+    void explain(const Error& error);
     Result<void> reply_be32(stream::ReturnMessage type, std::uint32_t value);
     Result<void> reply(stream::ReturnMessage type, std::span<const std::byte> payload);
     void finish(Result<void> result);
@@ -109,7 +111,8 @@ private:
     std::int64_t sampled_ns_ = 0;
     std::uint64_t sampled_bytes_ = 0;
     bool return_path_ = false;
-    bool peer_godwit_ = false;
+    bool peer_godwit_ = false;  // the source says it is a Godwit
+    bool peer_stays_ = false;   // and it knows that we are: it waits for our word
 
     std::mutex reply_mutex_;          // SWITCHOVER_ACK may come from a handler's thread
     unsigned approvals_missing_ = 0;  // reply_mutex_

@@ -176,21 +176,11 @@ Result<void> Incoming::command(StreamReader& in)
             missing = approvals_missing_;
         }
         if (config_.capabilities.has(Capability::SwitchoverAck) && missing == 0)
-            return reply(ReturnMessage::SwitchoverAck, std::span<const std::byte>());
+            (void)reply(ReturnMessage::SwitchoverAck, std::span<const std::byte>());
         return ok();
     }
-    case Command::Ping: {
-        const std::uint32_t value = stream::payload_be32(frame.payload);
-        if (!return_path_)
-            return in.error_here(
-                Errc::BadFormat,
-                fmt::format("CMD_PING (0x{:x}) received with no return path", value));
-        if (value == kGodwitPing) {
-            peer_godwit_ = true;
-            GW_TRY(reply_be32(ReturnMessage::Pong, kGodwitPong));
-        }
-        return reply_be32(ReturnMessage::Pong, value);
-    }
+    case Command::Ping:
+        return answer_ping(in, stream::payload_be32(frame.payload));
     case Command::SwitchoverStart:
         p_.timeline->note(TimelineKind::Switchover, "switchover-start");
         return ok();
@@ -198,6 +188,24 @@ Result<void> Incoming::command(StreamReader& in)
         return in.error_here(Errc::Unsupported, fmt::format("{}: not supported by this version",
                                                             stream::to_string(frame.command)));
     }
+}
+
+// A stream that was recorded from a socket asks too, and nobody hears the answer.
+Result<void> Incoming::answer_ping(StreamReader& in, std::uint32_t value)
+{
+    if (!return_path_)
+        return in.error_here(Errc::BadFormat,
+                             fmt::format("CMD_PING (0x{:x}) received with no return path", value));
+    if (value == kGodwitStay && peer_godwit_) {
+        peer_stays_ = true;
+        return ok();
+    }
+    if (value == kGodwitPing) {
+        peer_godwit_ = true;
+        (void)reply_be32(ReturnMessage::Pong, kGodwitPong);
+    }
+    (void)reply_be32(ReturnMessage::Pong, value);
+    return ok();
 }
 
 Result<void> Incoming::load_description(StreamReader& in)

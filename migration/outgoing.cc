@@ -154,10 +154,16 @@ Result<void> Outgoing::send_preamble()
     stream::write_configuration(out, configuration, &description_);
     description_.number("page_size", system::kPageSize);
     description_.begin_array("devices");
-    if (has(Capability::ReturnPath)) {
+    signals_.path_required = has(Capability::ReturnPath);
+    // Files and commands get QEMU's stream byte for byte; whoever is at the end of a socket can
+    // answer.
+    if (signals_.path_required || channel_->has(io::Feature::Shutdown)) {
         return_path_.emplace(*channel_, signals_);
         stream::write_command(out, Command::OpenReturnPath);
         stream::write_command_be32(out, Command::Ping, kGodwitPing);
+        asked_ns_ = p_.env.clock.now_ns();
+    } else {
+        peer_ = Peer::Silent;
     }
     return out.flush();
 }
@@ -233,6 +239,8 @@ Result<Pending> Outgoing::pending(bool exact)
 
 bool Outgoing::may_switch_over()
 {
+    if (!know_peer())
+        return false;
     if (!has(Capability::SwitchoverAck) || !p_.env.run_state.running())
         return true;
     const std::lock_guard guard(signals_.mutex);
@@ -276,6 +284,7 @@ Result<void> Outgoing::iterate()
     window_bytes_ = out_->position();
     for (;;) {
         GW_TRY(check_interrupted());
+        GW_TRY(await_answer());
         if (GW_TRY(near_enough()))
             break;
         RoundBudget budget(rate_, p_.limits, p_.env.clock, signals_);
@@ -307,7 +316,8 @@ void Outgoing::rest(std::int64_t now)
     const bool acked = signals_.switchover_ack;
     const std::uint64_t limit = p_.limits.max_bandwidth;
     while (now < rate_.end() && !signals_.cancelled && !signals_.path_error &&
-           signals_.switchover_ack == acked && p_.limits.max_bandwidth == limit) {
+           signals_.switchover_ack == acked && !peer_has_answered() &&
+           p_.limits.max_bandwidth == limit) {
         // In slices, so that a changed limit acts at once.
         p_.env.clock.wait(lock, signals_.woken, std::min(rate_.end(), now + 10 * kMs));
         now = p_.env.clock.now_ns();
@@ -415,14 +425,15 @@ void Outgoing::finish(Result<void> result)
 {
     clean_up_handlers();
     const bool finished = result.has_value();
-    if (channel_ && !finished)
-        (void)channel_->shutdown(io::Shutdown::Both);
     if (!finished && return_path_) {
+        (void)hear_out_peer();
         // What the destination had to say is more telling than that the connection broke.
         const std::lock_guard guard(signals_.mutex);
         if (!signals_.peer_error.empty() && !signals_.cancelled)
             result = Error(Errc::Io, "destination: " + signals_.peer_error);
     }
+    if (channel_)
+        (void)channel_->shutdown(io::Shutdown::Both);
     return_path_.reset();
     channel_.reset();  // nothing is written any more
     statistics_.total_ms = (p_.env.clock.now_ns() - statistics_.start_ns) / kMs;

@@ -93,6 +93,9 @@ private:
     void measure(std::int64_t now);
     void rest(std::int64_t now);
     bool may_switch_over();
+    bool know_peer();
+    bool peer_has_answered() const;
+    Result<void> await_answer();
 
     Result<void> switch_over();
     Result<void> stop_guest();
@@ -102,8 +105,14 @@ private:
     Result<void> send_devices();
     Result<void> send_device(const stream::StateEntry& entry);
     Result<void> send_final(const stream::StateEntry& entry, FinalState& state);
+    Result<void> send_end();
+    Result<void> commit_end_mark();
     Result<void> hand_over();
-    Result<void> await_shut(const char* while_what);
+    Result<void> let_go();
+    Result<void> give_to_godwit();
+    Result<void> await_shut();
+    std::optional<std::uint32_t> hear_out_peer();
+    bool answered() const noexcept { return has(Capability::ReturnPath) || peer_ == Peer::Godwit; }
 
     void finish(Result<void> result);
     void restore(Error error);
@@ -134,6 +143,10 @@ private:
     std::optional<stream::ChannelSink> sink_;
     std::optional<stream::StreamWriter> out_;
     std::optional<ReturnPath> return_path_;
+    // Who is at the other end; decided before the guest stops.
+    enum class Peer : std::uint8_t { Unknown, Silent, Qemu, Godwit };
+    Peer peer_ = Peer::Unknown;
+    std::int64_t asked_ns_ = 0;  // when it was asked
     stream::DescriptionWriter description_;
     std::vector<stream::StateEntry*> set_up_;  // whose cleanup() is owed
 

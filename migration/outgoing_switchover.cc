@@ -2,7 +2,6 @@
 //
 // The final pass: everything that happens while the guest stands still, in the order that
 // docs/migration/final-pass.md promises.
-#include "migration/handshake.h"
 #include "migration/outgoing.h"
 #include "migration/trace.h"
 #include "system/main_loop.h"
@@ -139,81 +138,7 @@ Result<void> Outgoing::send_devices()
         }
     }
     GW_TRY(check_interrupted());
-    out_->put_u8(static_cast<std::uint8_t>(SectionType::Eof));
-    description_.end_array();
-    description_.end_object();
-    stream::write_description(*out_, description_.str());
-    const std::int64_t since = p_.env.clock.now_ns();
-    GW_TRY(out_->flush());
-    statistics_.transferred = out_->position();
-    note_part("flush", PartKind::Flush, since, out_->position());
-    return ok();
-}
-
-Result<void> Outgoing::await_shut(const char* while_what)
-{
-    std::unique_lock lock(signals_.mutex);
-    signals_.woken.wait(lock,
-                        [&] { return signals_.shut || signals_.path_error || signals_.cancelled; });
-    if (signals_.cancelled && !signals_.committed)
-        return Error(Errc::Cancelled, "cancelled");
-    if (signals_.shut == 0u) {
-        signals_.committed = true;
-        return ok();
-    }
-    gone_ = gone_ && !signals_.shut;  // it says itself that it failed: the guest is ours
-    if (!signals_.peer_error.empty())
-        return Error(Errc::Io, "destination: " + signals_.peer_error);
-    if (signals_.shut)
-        return Error(Errc::Io, fmt::format("the destination failed {}", while_what));
-    return *signals_.path_error;
-}
-
-// Step 7. Without a return path sending is all there is. With a QEMU we wait for its SHUT. With a
-// Godwit the guest is ours until it says that it has everything and we answer.
-Result<void> Outgoing::hand_over()
-{
-    const std::int64_t since = p_.env.clock.now_ns();
-    if (!return_path_) {
-        GW_TRY(channel_->close());
-        note_part("handover", PartKind::Handover, since, out_->position());
-        note_downtime();
-        const std::lock_guard guard(signals_.mutex);
-        if (signals_.cancelled)
-            return Error(Errc::Cancelled, "cancelled");
-        signals_.committed = true;
-        return ok();
-    }
-    bool godwit = false;
-    {
-        std::unique_lock lock(signals_.mutex);
-        signals_.woken.wait(lock, [&] {
-            return (signals_.echo_seen && (!signals_.peer_godwit || signals_.ready)) ||
-                   signals_.shut || signals_.path_error || signals_.cancelled;
-        });
-        godwit = signals_.ready && !signals_.cancelled && !signals_.shut && !signals_.path_error;
-        signals_.committed = godwit;
-    }
-    std::int64_t resume = since;
-    if (godwit) {
-        note_part("handover", PartKind::Handover, since, out_->position());
-        resume = p_.env.clock.now_ns();
-        gone_ = true;
-        stream::write_command_be32(*out_, Command::Ping, kGodwitGo);
-        GW_TRY(with_context(out_->flush(), "handing over; the destination may be running"));
-    }
-    auto shut = await_shut("to load");
-    if (!shut && gone_)
-        return std::move(shut).error().context(
-            "after the handover; the destination may be running");
-    GW_TRY(std::move(shut));
-    // A QEMU does not say when it had everything, only that its guest runs.
-    if (godwit)
-        note_part("resume", PartKind::Resume, resume, out_->position());
-    else
-        note_part("handover", PartKind::Handover, since, out_->position());
-    note_downtime();
-    return ok();
+    return send_end();
 }
 
 void Outgoing::note_downtime()

@@ -19,9 +19,11 @@ ReturnPath::ReturnPath(io::Channel& channel, Signals& signals)
 void ReturnPath::run()
 {
     auto result = listen();
-    if (!result)
-        signals_.tell(
-            [&] { signals_.path_error = std::move(result).error().context("return path"); });
+    signals_.tell([&] {
+        signals_.path_ended = true;
+        if (!result && (signals_.path_required || signals_.peer_godwit))
+            signals_.path_error = std::move(result).error().context("return path");
+    });
 }
 
 Result<void> ReturnPath::listen()

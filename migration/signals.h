@@ -20,16 +20,19 @@ struct Signals {
     std::mutex mutex;
     std::condition_variable woken;
     bool cancelled = false;
-    bool committed = false;  ///< the destination may run: too late to cancel
-    bool continued = false;  ///< migrate-continue came
+    bool committed = false;      ///< the destination may run: too late to cancel
+    bool continued = false;      ///< migrate-continue came
+    bool path_required = false;  ///< capability return-path; set before the path is listened to
     // From the return path:
     bool echo_seen = false;  ///< the first PING was answered: we know who the peer is
     bool peer_godwit = false;
     bool ready = false;  ///< the peer, a Godwit, has everything
     bool switchover_ack = false;
     std::optional<std::uint32_t> shut;
-    std::optional<Error> path_error;  ///< the return path is gone
-    std::string peer_error;           ///< what a Godwit says went wrong there
+    bool path_ended = false;  ///< nothing more will come
+    /// It ended with an error, and that matters: it is required, or the peer is a Godwit.
+    std::optional<Error> path_error;
+    std::string peer_error;  ///< what a Godwit says went wrong there
 
     template <class F>
     void tell(F change)

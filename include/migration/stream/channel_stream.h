@@ -15,11 +15,16 @@ public:
     explicit ChannelSink(io::Channel& channel) : channel_(channel) {}
     Result<void> write_all(std::span<const iovec> pieces) override
     {
-        return channel_.writev_all(pieces);
+        auto written = channel_.writev_all(pieces);
+        failed_ = failed_ || !written;
+        return written;
     }
+    /// A write failed: the peer broke off, or is gone.
+    bool failed() const noexcept { return failed_; }
 
 private:
     io::Channel& channel_;
+    bool failed_ = false;
 };
 
 /// Borrows the channel; waits as its patience() says.

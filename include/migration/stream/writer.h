@@ -56,6 +56,9 @@ public:
     /// Flushes, then sends `pieces` from where they lie, without a copy.
     Result<void> write_direct(std::span<const iovec> pieces);
 
+    /// So many bytes of the stream reached the sink another way; the buffer is empty.
+    void passed(std::size_t bytes) noexcept { flushed_ += bytes; }
+
     /// For a writer without a sink: everything put so far; starts over.
     std::vector<std::byte> take();
 
