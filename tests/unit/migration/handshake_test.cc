@@ -39,10 +39,20 @@ public:
         : channel_(std::move(channel)),
           thread_([this, on_first, on_last] { read(on_first, on_last); })
     {}
-    ~Peer() { thread_.join(); }
-    bool read_to_the_end() const { return complete_; }
+    ~Peer() { join(); }
+    /// Waits until the source has closed.
+    bool read_to_the_end()
+    {
+        join();
+        return complete_;
+    }
 
 private:
+    void join()
+    {
+        if (thread_.joinable())
+            thread_.join();
+    }
     void read(const Answer& on_first, const Answer& on_last)
     {
         std::string seen;
