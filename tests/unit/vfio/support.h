@@ -4,6 +4,7 @@
 #pragma once
 
 #include "hw/vfio/kernel_device.h"
+#include "tests/unit/vfio/kernel/state_stream.h"
 #include "tests/unit/vfio/kernel/test_kernel.h"
 
 #include <gtest/gtest.h>
