@@ -20,6 +20,7 @@ Result<void> register_types(system::TypeRegistry& types)
     GW_TRY(register_fw_cfg(types));
     GW_TRY(register_i8259(types));
     GW_TRY(register_ioapic(types));
+    GW_TRY(register_its(types));
     GW_TRY(register_i8254(types));
     GW_TRY(register_rtc(types));
     GW_TRY(register_q35(types));

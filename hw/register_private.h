@@ -12,6 +12,7 @@ Result<void> register_serial(system::TypeRegistry& types);
 Result<void> register_fw_cfg(system::TypeRegistry& types);
 Result<void> register_i8259(system::TypeRegistry& types);
 Result<void> register_ioapic(system::TypeRegistry& types);
+Result<void> register_its(system::TypeRegistry& types);
 Result<void> register_i8254(system::TypeRegistry& types);
 Result<void> register_rtc(system::TypeRegistry& types);
 Result<void> register_q35(system::TypeRegistry& types);
