@@ -19,6 +19,7 @@
 namespace godwit::hw::vfio {
 
 class Interrupts;
+class MigrationGroup;
 class RegionIo;
 
 enum class OnOffAuto : std::uint8_t { Auto, On, Off };
@@ -55,6 +56,13 @@ public:
     bool no_mmap_ = false;
 
     MigrationProperties migration_properties() const;
+    /// The devices it stops and starts with: all of one machine (types.cc). One alone makes its
+    /// own.
+    const std::shared_ptr<MigrationGroup>& migration_group() const { return migration_group_; }
+    void set_migration_group(std::shared_ptr<MigrationGroup> group)
+    {
+        migration_group_ = std::move(group);
+    }
     /// For messages and events: the back end's name.
     const std::string& device_name() const { return backend_->name(); }
     DeviceBackend& backend() noexcept { return *backend_; }
@@ -109,6 +117,7 @@ private:
     std::array<std::unique_ptr<RegionIo>, 7> region_io_;
     std::vector<system::RamBlock*> windows_;
     std::unique_ptr<Interrupts> interrupts_;
+    std::shared_ptr<MigrationGroup> migration_group_;
     std::unique_ptr<DeviceMigration> migration_;
     std::uint64_t config_size_ = 0;
     bool can_reset_ = false;

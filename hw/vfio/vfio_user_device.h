@@ -87,7 +87,4 @@ private:
     std::optional<bool> tells_size_;
 };
 
-/// "STOP_COPY".
-std::string_view to_string(MigrationState state) noexcept;
-
 }  // namespace godwit::hw::vfio

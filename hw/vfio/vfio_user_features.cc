@@ -63,15 +63,7 @@ std::string_view set_state_name(MigrationState state)
     return "DEVICE_FEATURE SET MIG_DEVICE_STATE";
 }
 
-constexpr std::string_view kSetPrefix = "DEVICE_FEATURE SET MIG_DEVICE_STATE ";
-
 }  // namespace
-
-std::string_view to_string(MigrationState state) noexcept
-{
-    const std::string_view name = set_state_name(state);
-    return name.size() > kSetPrefix.size() ? name.substr(kSetPrefix.size()) : "ERROR";
-}
 
 /// Sends one DEVICE_FEATURE; returns the bytes in answer_rest.
 Result<std::size_t> VfioUserDevice::feature(const Feature& f)

@@ -99,6 +99,6 @@ static_assert(sizeof(DmaMap) == 32 && sizeof(DmaUnmap) == 24 && sizeof(DeviceInf
 
 /// Not in the specification, which has no word for VFIO_MIG_GET_PRECOPY_INFO: a feature that can be
 /// got, {initial_bytes u64, dirty_bytes u64}. A server that does not know it refuses the probe.
-inline constexpr std::uint16_t kFeaturePrecopyInfo = 0x4757;
+inline constexpr std::uint16_t kFeaturePrecopyInfo = 0xff01;
 
 }  // namespace godwit::hw::vfio::user
