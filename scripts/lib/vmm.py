@@ -49,6 +49,10 @@ class Vmm:
                 return int(line.split()[1])
         return 0
 
+    def forget_peak(self):
+        """From now on peak_rss_kib() tells the peak since now."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
     def peak_rss_kib(self):
         for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -17,3 +17,4 @@ class Benchmark:
     measure: typing.Callable[[str], dict[str, float]]  # program -> figure name -> value
     figures: dict[str, Figure]
     rounds: int | None = None  # measured rounds, when the default does not suit
+    obstacle: typing.Callable[[], str | None] = lambda: None  # why it cannot be measured here

@@ -1,11 +1,24 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A running boot-sector guest moves between two processes of one program over TCP loopback."""
+"""A running boot-sector guest moves between two processes of one program over TCP."""
+import dataclasses
 import tempfile
 import time
 
 from benchmark import Benchmark, Figure
-from guests import MIB, boot_arguments, wait_for_turns, write_disk
+from guests import MIB, Heartbeat, boot_arguments, kvm_works, write_disk
+from network import Network, may_build
 from vmm import Vmm
+
+
+@dataclasses.dataclass
+class Guest:
+    """`touched` bytes of `ram` were written once, and the first `hot` of them are rewritten for ever."""
+    ram: int
+    touched: int
+    hot: int
+    cpus: int = 1
+    blocks: int = 1
+    link: int = 0  # Mbit/s between two network namespaces, 0 for loopback
 
 
 def seconds_of(event):
@@ -27,14 +40,15 @@ def prepare(qmp, **parameters):
         qmp.execute("migrate-set-parameters", **parameters)
 
 
-def move(source, target):
+def move(source, target, address):
     """Moves once; the figures that both ends' clocks and events give."""
-    target.qmp.execute("migrate-incoming", uri="tcp:127.0.0.1:0")
+    target.qmp.execute("migrate-incoming", uri=f"tcp:{address}:0")
     port = target.qmp.execute("query-migrate")["socket-address"][0]["port"]
     cpu_before = source.cpu_seconds() + target.cpu_seconds()
     rss_before = source.rss_kib()
+    source.forget_peak()
     began = time.time()
-    source.qmp.execute("migrate", uri=f"tcp:127.0.0.1:{port}")
+    source.qmp.execute("migrate", uri=f"tcp:{address}:{port}")
     stopped = seconds_of(source.qmp.wait_event("STOP", 120))
     resumed = seconds_of(target.qmp.wait_event("RESUME", 120))
     ended = seconds_of(wait_completed(source.qmp))
@@ -44,36 +58,63 @@ def move(source, target):
         "cpu": source.cpu_seconds() + target.cpu_seconds() - cpu_before,
         "stop-to-resume": (resumed - stopped) * 1e3,
         "sent": info["ram"]["transferred"] / MIB,
+        "passes": info["ram"]["dirty-sync-count"],
         "target-resident": target.rss_kib() / 1024,
+        "target-peak": target.peak_rss_kib() / 1024,
         "source-extra": max(0, source.peak_rss_kib() - rss_before) / 1024,
     }
 
 
-def move_guest(binary, ram, touched, hot):
-    with tempfile.TemporaryDirectory(prefix="godwit-bench-") as scratch:
-        write_disk(f"{scratch}/disk", touched, hot)
-        with Vmm(binary, boot_arguments(scratch, ram, "source"), "source", scratch=scratch) as source:
-            wait_for_turns(f"{scratch}/source.serial", 2)
-            incoming = [*boot_arguments(scratch, ram, "target"), "-incoming", "defer"]
-            with Vmm(binary, incoming, "target", scratch=scratch) as target:
+def move_guest(binary, guest):
+    with tempfile.TemporaryDirectory(prefix="godwit-bench-") as scratch, Heartbeat(scratch) as heart, \
+            Link(guest.link) as net:
+        write_disk(f"{scratch}/disk", guest.touched, guest.hot)
+
+        def arguments(side):
+            return boot_arguments(scratch, guest.ram, side, guest.cpus, guest.blocks)
+        with Vmm(binary, arguments("source"), "source", net.source, scratch) as source:
+            heart.wait("source", 2)
+            with Vmm(binary, [*arguments("target"), "-incoming", "defer"], "target", net.target, scratch) as target:
                 prepare(source.qmp, max_bandwidth=0)
                 prepare(target.qmp)
-                figures = move(source, target)
-                wait_for_turns(f"{scratch}/target.serial", 2)
-                return figures
+                figures = move(source, target, net.address)
+                heart.wait("target", 12)
+                return figures | {"guest-gap": heart.gap() * 1e3}
 
 
-def scenario(name, ram, touched, hot, **figures):
+class Link(Network):
+    """As Network, but loopback unless a rate is asked for."""
+
+    def __init__(self, rate):
+        if rate:
+            super().__init__(rate)
+        else:
+            self.names, self.source, self.target, self.address, self.text, self.trouble = [], None, None, "127.0.0.1", "loopback", ""
+
+
+def obstacle(guest):
+    if not kvm_works():
+        return "/dev/kvm may not be used"
+    return "only root may shape a link" if guest.link and not may_build() else None
+
+
+def scenario(name, guest, **figures):
     def measure(binary):
-        moved = move_guest(binary, ram, touched, hot)
+        moved = move_guest(binary, guest)
         return {f"{name}-{figure}": moved[figure] for figure in figures}
-    return Benchmark(name, measure, {f"{name}-{figure}": what for figure, what in figures.items()})
+    return Benchmark(name, measure, {f"{name}-{figure}": what for figure, what in figures.items()}, obstacle=lambda: obstacle(guest))
 
+
+# Of every scenario; what is promised differs.
+COMMON = {"total": Figure("s"), "cpu": Figure("s"), "stop-to-resume": Figure("ms"), "guest-gap": Figure("ms"), "sent": Figure("MiB"),
+          "source-extra": Figure("MiB", limit=32), "target-peak": Figure("MiB")}
 
 BENCHMARKS = [
-    scenario("bulk", 1024 * MIB, 900 * MIB, 32 * MIB, total=Figure("s", 0.5), cpu=Figure("s", 0.5),
-             **{"stop-to-resume": Figure("ms", 0.5), "sent": Figure("MiB"), "source-extra": Figure("MiB", limit=32)}),
-    scenario("sparse", 16 * 1024 * MIB, 64 * MIB, 1 * MIB, total=Figure("s", 0.1), cpu=Figure("s", 0.1),
-             **{"sent": Figure("MiB"), "target-resident": Figure("MiB", limit=128)}),
-    scenario("small", 128 * MIB, 2 * MIB, 2 * MIB, **{"stop-to-resume": Figure("ms", 0.5), "total": Figure("s")}),
+    scenario("bulk", Guest(1024 * MIB, 900 * MIB, 32 * MIB), **COMMON | {"total": Figure("s", 0.5), "cpu": Figure("s", 0.5), "stop-to-resume": Figure("ms", 0.5)}),
+    scenario("sparse", Guest(16 * 1024 * MIB, 64 * MIB, 1 * MIB),
+             **COMMON | {"total": Figure("s", 0.1), "cpu": Figure("s", 0.1), "target-resident": Figure("MiB", limit=128)}),
+    scenario("hot", Guest(512 * MIB, 256 * MIB, 64 * MIB), **COMMON),
+    scenario("blocks", Guest(256 * MIB, 200 * MIB, 2 * MIB, blocks=64), **COMMON),
+    scenario("small", Guest(128 * MIB, 2 * MIB, 2 * MIB), **COMMON | {"stop-to-resume": Figure("ms", 0.5)}),
+    scenario("shaped", Guest(512 * MIB, 300 * MIB, 8 * MIB, link=1000), **COMMON),
 ]
