@@ -76,12 +76,13 @@ def row(label, axis, bars, note="", figure=None):
 
 def curves(title, axis, series, describe, passes=()):
     """Curves over time under one scale. series: (name, style, [(time, value), ...])."""
+    series = [one for one in series if one[2]]
     top = max([v for _, _, points in series for _, v in points], default=0) or 1
     marks = byte_ticks(top * 1.02)
     top = max(top * 1.05, marks[-1])
     lines = "".join(f'<line class="grid-line" x1="0" x2="1000" y1="{y(m, top):.1f}" y2="{y(m, top):.1f}"/>' for m in marks)
     lines += "".join(f'<line class="pass-line" x1="{axis.at(t) * 10:.1f}" x2="{axis.at(t) * 10:.1f}" y1="0" y2="200"/>' for t in passes)
-    paths = "".join(path(axis, points, top, style) for _, style, points in series if points)
+    paths = "".join(path(axis, points, top, style) for _, style, points in series)
     names = "".join(f'<span class="key {style}">{text(name)}</span>' for name, style, _ in series)
     scale = "".join(f'<span style="bottom:{m / top * 100:.2f}%">{text(describe(m))}</span>' for m in marks)
     said = "; ".join(f"{name}: at most {describe(max((v for _, v in points), default=0))}" for name, _, points in series)

@@ -138,6 +138,7 @@ def check_default(tally, quick):
     if build(tally, "release"):
         tally.step("every header compiles alone", ["scripts/check-headers", "build/release"])
         tally.step("the program needs nothing of the build tree", ["scripts/lib/relocated-start", "build/release"])
+        tally.cases("scripts with the program", "tests/scripts/program")
         tally.suite("unit", BUILD / "release", ["unit"])
         tally.suite("qtest", BUILD / "release", ["qtest"])
         tally.suite("interop", BUILD / "release", ["interop"])

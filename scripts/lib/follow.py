@@ -45,6 +45,18 @@ class Lines:
             self.said, self.said_at = line, now
 
 
+def add_received(info, attempts):
+    """A destination's query-migrate says nothing of its progress; its timeline does."""
+    if not attempts or attempts[0]["side"] != "destination":
+        return
+    loads = [e["name"] for e in attempts[0]["events"] if e["kind"] == "device-load"]
+    samples = attempts[0]["samples"]
+    info[view.RECEIVED] = {"bytes": samples[-1]["transferred"] if samples else 0, "seconds": attempts[0]["total-us"] / 1e6,
+                           "devices": len(loads), "last": loads[-1] if loads else ""}
+    if text := attempts[0].get("error-desc"):
+        info.setdefault("error-desc", text)
+
+
 def follow(qmp, out, *, plain=False, interval=0.2, wait=0.0, indent="", patience=None):
     """Until the migration ended, or never began within `wait` seconds, or took longer than `patience` seconds.
     The history of what was seen; its `info` is the last answer of query-migrate."""
@@ -52,10 +64,13 @@ def follow(qmp, out, *, plain=False, interval=0.2, wait=0.0, indent="", patience
     screen = None if plain or not out.isatty() else Screen(out, indent)
     lines = Lines(out, indent)
     limit = qmp.execute("query-migrate-parameters").get("downtime-limit")
+    knows_timeline = any(c["name"] == "query-migrate-timeline" for c in qmp.execute("query-commands"))
     began = time.monotonic()
     while True:
         now = time.monotonic()
         info = qmp.execute("query-migrate")
+        if knows_timeline and "ram" not in info and info.get("status", "none") != "none":
+            add_received(info, qmp.execute("query-migrate-timeline", last=1))
         guest = qmp.execute("query-status")["status"]
         history.add(now, info)
         status = info.get("status", "none")

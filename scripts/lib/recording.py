@@ -24,11 +24,10 @@ def ask(qmp, command, **arguments):
 
 def side_of(qmp, history=None, role=None):
     """One side's part: what its monitor says now, and what was seen meanwhile."""
-    version = qmp.greeting["QMP"]["version"]
     info = qmp.execute("query-migrate")
     side = {
         "role": role or ("source" if "ram" in info else "target"),
-        "program": " ".join([version["package"] or "QEMU", ".".join(str(version["qemu"][n]) for n in ("major", "minor", "micro"))]).strip(),
+        "program": program_of(qmp),
         "info": info,
         "parameters": qmp.execute("query-migrate-parameters"),
         "capabilities": [c["capability"] for c in qmp.execute("query-migrate-capabilities") if c["state"]],
@@ -37,6 +36,12 @@ def side_of(qmp, history=None, role=None):
     if history:
         side["samples"] = samples_of(history)
     return side
+
+
+def program_of(qmp):
+    version = qmp.greeting["QMP"]["version"]
+    qemu = ".".join(str(version["qemu"][part]) for part in ("major", "minor", "micro"))
+    return version["package"].split(" (")[0] if version["package"].startswith("Godwit") else f"QEMU {qemu}"
 
 
 def samples_of(history):

@@ -91,7 +91,7 @@ def curves(attempt):
         return ""
     axis = Axis(0, attempt.last)
     starts = [e.start for e in attempt.of("pass", side=SOURCE)][1:]
-    dirty_from = starts[0] if starts else next((s.time for s in attempt.samples if s.dirty), None)
+    dirty_from = next((s.time for s in attempt.samples if s.dirty), None)
     body = charts.curves("Bytes a second", axis, [
         ("sent", "s1", [(s.time, s.wire) for s in attempt.samples]),
         ("rewritten by the guest", "s2", [(s.time, s.dirty) for s in attempt.samples if dirty_from is not None and s.time >= dirty_from]),
@@ -120,6 +120,7 @@ def waterfall(attempt):
         at = next((n for n, p in enumerate(shown) if p["start-us"] > merged[0]["start-us"] and p["kind"] != "device"), len(rows))
         rows.insert(at, row(f"{len(merged)} more devices", axis, boxes, f"{seconds(max(p['duration-us'] for p in merged) / 1e6)} at most",
                             seconds(took / 1e6)))
+    rows += target_rows(attempt, axis)
     used = dict.fromkeys(p["kind"] for p in parts)
     keys = "".join(f'<span class="key {KINDS.get(kind, "s8")}">{text(kind)}</span>' for kind in used)
     keys += '<span class="key predicted">predicted</span>' if any(p.get("predicted-us") for p in parts) else ""
@@ -128,6 +129,26 @@ def waterfall(attempt):
     lead = f"Time in which the guest stood still: {whole}{foretold}. Each bar begins where the part did."
     body = f'<p class="keys">{keys}</p><div class="chart">{"".join(rows)}{axis.labels()}</div>'
     return section("downtime", f"Downtime: {whole}", body + kind_table(attempt, parts), lead)
+
+
+def target_rows(attempt, axis):
+    """What the destination did in that time, on the same axis."""
+    stop = next((e.start for e in attempt.of("switchover", side=SOURCE)), None)
+    if stop is None:
+        return []
+
+    def boxes(kinds, style):
+        found = [e for e in attempt.of(*kinds, side=TARGET) if -1e-3 < e.start - stop <= axis.span * 1.01]
+        return found, [bar(axis, max(0, e.start - stop), e.end - stop, f"{style} alternate" if n % 2 else style) for n, e in enumerate(found)]
+    rows = []
+    for label, kinds, style in (("loads devices", ("device-load",), "s5"), ("switches over", ("switchover",), "s2")):
+        found, bars = boxes(kinds, style)
+        if found:
+            names = ", ".join(dict.fromkeys(e.name for e in found)) if kinds[0] == "switchover" else str(len(found))
+            rows.append(row(label, axis, bars, names, seconds(sum(e.length or 0 for e in found))))
+    if rows:
+        rows.insert(0, '<h3>Meanwhile at the destination</h3>')
+    return rows
 
 
 def foremost(parts, end):
@@ -164,11 +185,13 @@ def devices(attempt):
     names = list(dict.fromkeys([*saved, *loaded]))
     if not names:
         return ""
-    most = max([took for took, _ in [*saved.values(), *loaded.values()]], default=0) or 1
+    most = max([found[name][0] for found in (saved, loaded) for name in found if name != "ram"], default=0) or 1
 
-    def cell(found):
-        return (seconds(found[0]), found[0] / most) if found else ""
-    rows = [(name, cell(saved.get(name)), cell(loaded.get(name)), view.size((saved.get(name) or loaded[name])[1])) for name in
+    def cell(name, found):
+        if name not in found:
+            return ""
+        return seconds(found[name][0]) if name == "ram" else (seconds(found[name][0]), found[name][0] / most)
+    rows = [(name + (" (the last pages)" if name == "ram" else ""), cell(name, saved), cell(name, loaded), view.size((saved.get(name) or loaded[name])[1])) for name in
             sorted(names, key=lambda n: -(saved.get(n, (0, 0))[0] + loaded.get(n, (0, 0))[0]))]
     lead = (f"{len(names)} sections: saved in {seconds(sum(t for t, _ in saved.values()))}" +
             (f", loaded in {seconds(sum(t for t, _ in loaded.values()))}" if loaded else "") + ".")
@@ -208,7 +231,7 @@ def passes(attempt):
     syncs = sorted(attempt.of("sync", side=SOURCE), key=lambda e: e.start)
     rows = []
     for event in found:
-        after = next((s for s in syncs if s.start >= event.end - 1e-3), None)
+        after = next((s for s in syncs if s.start >= event.end - 2e-6), None)
         rate = event.bytes / event.length if event.bytes and event.length else None
         rows.append((event.number if event.number is not None else event.name, seconds(event.start), seconds(event.length or 0),
                      view.size(event.bytes) if event.bytes is not None else "", f"{view.size(rate)}/s" if rate else "",

@@ -10,6 +10,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 RUNNING = {"setup", "active", "pre-switchover", "device", "postcopy-active", "postcopy-paused", "postcopy-recover-setup",
            "postcopy-recover", "wait-unplug", "cancelling"}
 ENDED = {"completed", "failed", "cancelled"}
+RECEIVED = "received"  # what follow.py adds to a destination's answer
 VERDICTS = {"converges": "converges", "above-downtime": "only above the downtime limit", "never": "never at these rates"}
 
 
@@ -67,6 +68,9 @@ class History:
             then, before = self.samples[-1]
             if before.get("status") in ENDED and info.get("status") not in ENDED:
                 self.__init__(self.samples.maxlen)
+            elif RECEIVED in info and RECEIVED in before and when > then:
+                if info.get("status") not in ENDED:
+                    self.wire.append(max(0, info[RECEIVED]["bytes"] - before[RECEIVED]["bytes"]) / (when - then))
             elif "ram" in info and "ram" in before and when > then:
                 sent = info["ram"]["transferred"] - before["ram"]["transferred"]
                 if info.get("status") not in ENDED:
@@ -115,7 +119,7 @@ class History:
             return "never at this rate"
         if self.passes() < 2:
             return f"unknown until the first pass is over, in {between(least, most)}"
-        return f"in {between(least, most)}"
+        return "any moment" if most == 0 else f"in {between(least, most)}"
 
     def share(self):
         ram = self.info.get("ram")
@@ -211,6 +215,10 @@ def screen(history, guest_status, downtime_limit=None, width=80):
         lines.append(row("memory", f"{size(ram['remaining'])} left of {size(ram['total'])}, {size(ram['transferred'])} sent"))
         lines.append(row("pages", f"{count(ram['normal'])} sent, {count(ram['duplicate'])} found zero"))
         lines += rate_lines(history, width)
+    if received := info.get(RECEIVED):
+        lines.append(row("received", f"{size(received['bytes'])} in {duration(received['seconds'])}"))
+        lines.append(wire_line(history, width))
+        lines.append(row("loaded", f"{received['devices']} device sections" + (f", last {received['last']}" if received["last"] else "")))
     if status == "active" and ram:
         lines.append(row("ends", history.eta_text(downtime_limit)))
     lines += verdict_lines(info, width)
@@ -245,11 +253,13 @@ def wrapped(label, text, width, style):
     return [row(label if at == 0 else "", (style, line)) for at, line in enumerate(lines)]
 
 
+def wire_line(history, width):
+    return row("wire", f"{size(history.rate()) + '/s':<14}", ("wire", sparkline(history.wire, width - LABEL - 14)))
+
+
 def rate_lines(history, width):
-    space = width - LABEL - 14
-    dirty = f"{size(history.dirty_rate())}/s" if history.passes() > 1 else "unknown yet"
-    return [row("wire", f"{size(history.rate()) + '/s':<14}", ("wire", sparkline(history.wire, space))),
-            row("guest", f"{dirty:<14}", ("dirty", sparkline(history.dirty, space)))]
+    dirty = f"{size(history.dirty_rate())}/s" if any(history.dirty) else "unknown yet"
+    return [wire_line(history, width), row("guest", f"{dirty:<14}", ("dirty", sparkline(history.dirty, width - LABEL - 14)))]
 
 
 def verdict_lines(info, width):
@@ -267,7 +277,7 @@ def downtime_lines(history, downtime_limit):
     expected = expected_downtime(info)
     if "downtime" in info:
         return [row("downtime", ("title", f"{info['downtime']} ms"), *parts_text(info, "duration-us"))]
-    if expected and (history.passes() > 1 or info.get("x-downtime", {}).get("predicted")):
+    if expected and history.passes() > 1:
         return [row("downtime", f"{expected:.0f} ms expected{limit}")]
     return []
 
@@ -296,8 +306,10 @@ def plain(history, guest_status, downtime_limit=None):
     if ram := info.get("ram"):
         words += [f"pass {history.passes()}", f"{history.share():.0%}", f"left {size(ram['remaining'])}",
                   f"wire {size(history.rate())}/s"]
-        if history.passes() > 1:
+        if any(history.dirty):
             words.append(f"guest writes {size(history.dirty_rate())}/s")
+    if received := info.get(RECEIVED):
+        words += [f"received {size(received['bytes'])}", f"wire {size(history.rate())}/s", f"{received['devices']} device sections loaded"]
     if info.get("status") == "active" and ram:
         words.append(f"ends {history.eta_text(downtime_limit)}")
     if forecast := info.get("x-forecast"):

@@ -29,6 +29,7 @@ class Vmm:
         command = [binary, *arguments, "-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
         if netns:
             command = ["ip", "netns", "exec", netns, *command]
+        self.qmp = None
         self.started = time.monotonic()
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -78,6 +79,8 @@ class Vmm:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
+        if self.qmp:
+            self.qmp.close()
         if not isinstance(self.scratch, str):
             self.scratch.cleanup()
 
