@@ -2,6 +2,7 @@
 #include "migration/environment.h"
 
 #include "system/dirty_tracking.h"
+#include "system/main_loop.h"
 
 #include <chrono>
 
@@ -43,6 +44,36 @@ void ListenerDirtySource::sync(bool last)
 void ListenerDirtySource::clear(system::RamBlock& block, system::PageRun pages)
 {
     system::DirtyTracking(memory_, ram_).clear(block, pages);
+}
+
+Result<void> ListenerDirtySource::probe_start()
+{
+    system::DirtyTracking tracking(memory_, ram_);
+    probing_ = GW_TRY(tracking.start(system::DirtyClient::Rate));
+    // What was written before must be seen again when it is written again.
+    tracking.sync();
+    const system::MachineGuardIfNeeded guard(memory_.lock());
+    for (system::RamBlock* block : ram_.blocks()) {
+        tracking.clear(*block, {0, block->page_count()});
+        block->dirty().bitmap(system::DirtyClient::Rate).clear();
+    }
+    return ok();
+}
+
+std::uint64_t ListenerDirtySource::probe_read()
+{
+    system::DirtyTracking(memory_, ram_).sync();
+    const system::MachineGuardIfNeeded guard(memory_.lock());
+    std::uint64_t pages = 0;
+    for (system::RamBlock* block : ram_.blocks())
+        if (block->migratable())
+            pages += block->dirty().bitmap(system::DirtyClient::Rate).count();
+    return pages;
+}
+
+void ListenerDirtySource::probe_stop() noexcept
+{
+    probing_.reset();
 }
 
 void ListenerDirtySource::throttle(unsigned percent) noexcept

@@ -54,6 +54,30 @@ void print_xbzrle(HmpOutput& out, const qapi::XBZRLECacheStats& x)
     out.print(fmt::format("xbzrle overflow: {}\n", x.overflow));
 }
 
+std::string seconds(std::int64_t ms)
+{
+    return fmt::format("{:.1f}", static_cast<double>(ms) / 1e3);
+}
+
+// One line that says it all: verdict, numbers, reason.
+void print_forecast(HmpOutput& out, const qapi::MigrationForecast& f)
+{
+    std::string text = fmt::format("forecast: {}", qapi::to_string(f.verdict));
+    if (f.time_left_min && f.time_left_max)
+        text += fmt::format(" in {} to {} s", seconds(*f.time_left_min), seconds(*f.time_left_max));
+    else if (f.time_left_min)
+        text += fmt::format(" in {} s or more", seconds(*f.time_left_min));
+    if (f.downtime_needed)
+        text += fmt::format(" of {} ms, would need {} ms", f.downtime_limit, *f.downtime_needed);
+    out.print(fmt::format("{} ({})\n", text, f.reason));
+    if (!f.scores)
+        return;
+    for (const qapi::MigrationForecastScore& s : *f.scores)
+        out.print(fmt::format(
+            "forecast at {} s: {}{}, took {} s\n", seconds(s.given_at), qapi::to_string(s.verdict),
+            s.correct ? (*s.correct ? ", right" : ", wrong") : "", seconds(s.total_time)));
+}
+
 Result<void> info_migrate(MigrationQmp& commands, MigrationService& service, HmpOutput& out)
 {
     out.print(fmt::format("globals:\nstore-global-state: on\nonly-migratable: {}\n"
@@ -87,6 +111,8 @@ Result<void> info_migrate(MigrationQmp& commands, MigrationService& service, Hmp
             fmt::format("vfio device transferred: {} kbytes\n", info.vfio->transferred >> 10));
     if (info.cpu_throttle_percentage)
         out.print(fmt::format("cpu throttle percentage: {}\n", *info.cpu_throttle_percentage));
+    if (info.x_forecast)
+        print_forecast(out, *info.x_forecast);
     return ok();
 }
 

@@ -305,6 +305,7 @@ Result<void> Outgoing::iterate()
         if (rate_.over(p_.env.clock.now_ns()))
             rate_.begin(p_.env.clock.now_ns(), out_->position());
     }
+    end_probe();
     statistics_.precopy_bytes = out_->position();
     return ok();
 }
@@ -423,6 +424,7 @@ void Outgoing::restore(Error error)
 
 void Outgoing::finish(Result<void> result)
 {
+    end_probe();
     clean_up_handlers();
     const bool finished = result.has_value();
     if (!finished && return_path_) {
@@ -437,6 +439,7 @@ void Outgoing::finish(Result<void> result)
     return_path_.reset();
     channel_.reset();  // nothing is written any more
     statistics_.total_ms = (p_.env.clock.now_ns() - statistics_.start_ns) / kMs;
+    score(finished);
     if (!finished) {
         restore(std::move(result).error());
         return;

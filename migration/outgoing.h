@@ -9,6 +9,7 @@
 #include "migration/live_state.h"
 #include "migration/notifier.h"
 #include "migration/pacing/auto_converge.h"
+#include "migration/pacing/forecast.h"
 #include "migration/pacing/live_limits.h"
 #include "migration/pacing/rate_limit.h"
 #include "migration/pacing/switchover.h"
@@ -129,6 +130,10 @@ private:
     void note_pass(std::uint64_t count, std::uint64_t fresh_pages, std::int64_t since_ns);
     void note_sample(std::int64_t now, std::uint64_t window_bytes, std::int64_t window_ns);
     void note_round(std::int64_t since, std::uint64_t from);
+    void probe(std::int64_t now);
+    void end_probe() noexcept;
+    void foretell(std::int64_t now);
+    void score(bool completed);
     bool has(Capability c) const noexcept { return config_.capabilities.has(c); }
 
     Parts p_;
@@ -165,6 +170,11 @@ private:
     // The pass that runs, for the timeline and the forecast
     std::int64_t pass_start_ = 0;
     std::uint64_t pass_bytes_ = 0;
+    Forecaster forecaster_;
+    bool probing_ = false;
+    std::int64_t probe_start_ = 0;
+    std::int64_t probe_at_ = 0;  // when the next may begin
+    unsigned probe_throttle_ = 0;
 
     // Switchover
     bool stopped_ = false;       // we stopped the guest

@@ -10,6 +10,9 @@ namespace {
 
 // A round ends after 50 ms unless a write waits for the wire.
 constexpr std::int64_t kStallNs = 200'000'000;
+// A look at the dirty rate, and the rest until the next.
+constexpr std::int64_t kProbeNs = 1'500'000'000;
+constexpr std::int64_t kProbeRestNs = 3'000'000'000;
 
 TimelineKind kind_of(PartKind kind)
 {
@@ -54,8 +57,15 @@ void Outgoing::note_pass(std::uint64_t count, std::uint64_t fresh_pages, std::in
                       .duration_ns = now - since_ns,
                       .bytes = fresh_pages * system::kPageSize,
                       .number = static_cast<std::int64_t>(count)});
+    if (count == 1)
+        forecaster_.begin(statistics_.start_ns, statistics_.remaining);
+    else if (!stopped_)
+        forecaster_.pass_ended(now, since_ns - pass_start_, position - pass_bytes_,
+                               fresh_pages * system::kPageSize);
     pass_start_ = now;
     pass_bytes_ = position;
+    if (count > 1 && !stopped_)
+        foretell(now);
 }
 
 void Outgoing::note_sample(std::int64_t now, std::uint64_t window_bytes, std::int64_t window_ns)
@@ -68,6 +78,71 @@ void Outgoing::note_sample(std::int64_t now, std::uint64_t window_bytes, std::in
          .wire_rate = static_cast<std::uint64_t>(static_cast<double>(window_bytes) / seconds),
          .dirty_rate = statistics_.dirty_pages_rate * system::kPageSize,
          .throttle = statistics_.throttle_percent});
+    forecaster_.wire(window_ns, window_bytes);
+    probe(now);
+    foretell(now);
+}
+
+// Looks beside the passes how fast the guest writes: from a clean slate, in a window after another,
+// then a rest. Not in the first window: a move that is over by then costs nothing for it.
+void Outgoing::probe(std::int64_t now)
+{
+    const unsigned throttle = statistics_.throttle_percent;
+    if (probing_) {
+        forecaster_.probe({now - probe_start_, p_.env.dirty.probe_read() * system::kPageSize});
+        if (now - probe_start_ < kProbeNs && throttle == probe_throttle_)
+            return;
+        end_probe();
+        probe_at_ = throttle == probe_throttle_ ? now + kProbeRestNs : now;
+        return;
+    }
+    if (now < probe_at_ || !p_.env.run_state.running())
+        return;
+    if (!p_.env.dirty.probe_start()) {
+        probe_at_ = now + kProbeRestNs;
+        return;
+    }
+    probing_ = true;
+    probe_throttle_ = throttle;
+    probe_start_ = p_.env.clock.now_ns();
+}
+
+void Outgoing::end_probe() noexcept
+{
+    if (probing_)
+        p_.env.dirty.probe_stop();
+    probing_ = false;
+}
+
+void Outgoing::foretell(std::int64_t now)
+{
+    const bool news =
+        forecaster_.judge_now(now, statistics_.remaining,
+                              {.downtime_ms = p_.limits.downtime_limit_ms,
+                               .max_bandwidth = p_.limits.max_bandwidth,
+                               .avail_bandwidth = p_.limits.avail_switchover_bandwidth,
+                               .throttle = statistics_.throttle_percent});
+    if (!forecaster_.report())
+        return;
+    const ForecastReport& report = *forecaster_.report();
+    statistics_.set_forecast(report);
+    if (!news)
+        return;
+    p_.timeline->note(TimelineKind::Verdict, std::string(to_string(report.latest.verdict)),
+                      static_cast<std::int64_t>(report.latest.pass));
+    if (p_.env.recorder != nullptr)
+        p_.env.recorder->record(kTraceVerdict, to_string(report.latest.verdict), report.latest.pass,
+                                report.latest.wire_rate, report.latest.dirty_rate);
+    if (has(Capability::Events) && p_.env.emit_forecast)
+        p_.env.emit_forecast(report);
+}
+
+void Outgoing::score(bool completed)
+{
+    forecaster_.ended(
+        {.completed = completed, .total_ms = statistics_.total_ms, .limits_changed = false});
+    if (forecaster_.report())
+        statistics_.set_forecast(*forecaster_.report());
 }
 
 // A round that took far longer than its share waited for the wire.

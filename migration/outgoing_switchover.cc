@@ -111,12 +111,13 @@ Result<void> Outgoing::send_final(const StateEntry& entry, FinalState& state)
     description_.begin_object();
     description_.text("name", entry.idstr);
     description_.number("instance_id", entry.instance_id);
-    GW_TRY(section(SectionType::Full, entry, [&]() -> Result<void> {
+    const auto body = [&]() -> Result<void> {
         const std::uint64_t before = out_->position();
         GW_TRY(state.save_final(*out_));
         stream::describe_opaque(description_, out_->position() - before);
         return ok();
-    }));
+    };
+    GW_TRY(section(SectionType::Full, entry, body));
     description_.end_object();
     note_part(entry.idstr, PartKind::Device, since, from);
     return ok();

@@ -15,5 +15,7 @@ inline constexpr TraceEvent<std::string_view, std::int64_t, std::uint64_t> kTrac
     "migration_switchover_part", {"part", "ns", "bytes"}};
 inline constexpr TraceEvent<std::string_view, std::uint32_t, std::uint64_t> kTraceSectionLoaded{
     "migration_section_loaded", {"section", "instance", "position"}};
+inline constexpr TraceEvent<std::string_view, std::uint64_t, std::uint64_t, std::uint64_t>
+    kTraceVerdict{"migration_verdict", {"verdict", "pass", "wire_rate", "dirty_rate"}};
 
 }  // namespace godwit::migration

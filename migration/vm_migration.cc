@@ -4,11 +4,13 @@
 #include "migration/hmp.h"
 #include "migration/insight/qmp.h"
 #include "migration/qmp.h"
+#include "migration/qmp_statistics.h"
 #include "migration/stream/registry.h"
 #include "qapi/codec.h"
 #include "qapi/command_context.h"
 #include "qapi/migration_codec.h"
 #include "qapi/migration_events.h"
+#include "qapi/migration_insight_events.h"
 #include "system/accelerator.h"
 #include "system/command_line.h"
 #include "system/machine.h"
@@ -83,6 +85,12 @@ Result<std::unique_ptr<VmMigration>> VmMigration::create(system::Vm& vm)
          .emit_pass =
              [&vm](std::uint64_t pass) {
                  qapi::emit_migration_pass(vm.events(), static_cast<std::int64_t>(pass));
+             },
+         .emit_forecast =
+             [&vm](const ForecastReport& report) {
+                 qapi::MigrationForecast forecast = to_qapi(report.latest);
+                 forecast.changes = report.changes;
+                 qapi::emit_migration_forecast(vm.events(), forecast);
              },
          .exit_with_failure =
              [&vm] {

@@ -21,6 +21,9 @@
 namespace godwit {
 class FlightRecorder;
 }
+namespace godwit::migration {
+struct ForecastReport;
+}
 namespace godwit::system {
 class AddressSpace;
 class Clocks;
@@ -73,6 +76,14 @@ public:
     virtual void clear(system::RamBlock& block, system::PageRun pages) = 0;
     /// Slows the vCPUs by so many per cent, 0 = not at all.
     virtual void throttle(unsigned percent) noexcept = 0;
+
+    /// A look at how fast pages are written, beside the migration and without taking its marks:
+    /// from here on counts distinct pages anew. Ends with probe_stop(). Machine lock not held.
+    /// Errors   Unsupported where there is none; Busy while somebody else looks.
+    virtual Result<void> probe_start() { return Error(Errc::Unsupported, "no dirty-rate probe"); }
+    /// Pages of migratable blocks written since probe_start(), each counted once.
+    virtual std::uint64_t probe_read() { return 0; }
+    virtual void probe_stop() noexcept {}
 };
 
 /// The real one: every MemoryListener of the machine's memory, in priority order.
@@ -85,12 +96,16 @@ public:
     void sync(bool last) override;
     void clear(system::RamBlock& block, system::PageRun pages) override;
     void throttle(unsigned percent) noexcept override;
+    Result<void> probe_start() override;
+    std::uint64_t probe_read() override;
+    void probe_stop() noexcept override;
 
 private:
     system::AddressSpace& memory_;
     system::GuestMemory& ram_;
     std::function<void(unsigned)> throttle_;
     Registration logging_;
+    Registration probing_;
 };
 
 /// The parts of one machine. Everything outlives the MigrationService.
@@ -107,6 +122,8 @@ struct Environment {
     /// A MIGRATION event with this status, and MIGRATION_PASS. From any thread.
     std::function<void(std::string_view status)> emit_status;
     std::function<void(std::uint64_t pass)> emit_pass;
+    /// A MIGRATION_FORECAST event. May be empty.
+    std::function<void(const ForecastReport& report)> emit_forecast{};
     /// Incoming failed and `exit-on-error` is on: ends the program with status 1.
     std::function<void()> exit_with_failure;
 
