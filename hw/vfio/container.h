@@ -9,7 +9,6 @@
 #include "system/memory_listener.h"
 #include "util/registration.h"
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -75,53 +74,57 @@ public:
     int priority() const noexcept override { return kPriority; }
     Result<void> region_add(const system::MemorySection& section) override;
     void region_del(const system::MemorySection& section) override;
-    void log_sync(const system::MemorySection& section) override;
+    bool has_global_sync() const override { return true; }
+    void log_sync_global(bool last) override;
     Result<void> log_global_start() override;
     void log_global_stop() override;
 
     static constexpr int kPriority = system::kListenerPriorityAccel - 5;
 
 private:
+    struct Member {
+        ContainerMember device;
+        DeviceBackend::LogRules rules;
+        std::uint64_t log_page = 0;  ///< of the log that runs; 0: none does
+    };
     struct Mapped {
         DmaMapping dma;
         system::RamBlock* block = nullptr;
         std::uint64_t block_offset = 0;
         bool guest_ram = true;  ///< has dirty bits; not another device's registers
-        bool watched = true;    ///< by the device logs that run
-    };
-    struct Logging {
-        Tracker tracker = Tracker::None;
-        std::vector<DmaRange> ranges;           ///< device logs
-        std::vector<std::uint64_t> page_sizes;  ///< of each member's log
+        bool watched = true;    ///< by those who track now
     };
     using Mappings = std::map<std::uint64_t, Mapped>;
 
+    Result<void> learn_rules();
     Result<void> map_section(const system::MemorySection& section);
-    Result<void> map_one(Mapped mapped);
-    void unmap_one(Mappings::iterator at);
+    void unmap_range(std::uint64_t iova, std::uint64_t size);
+    void unmap_one(const Mapped& mapped);
     Result<void> unmap_tracked(const Mapped& mapped);
     std::uint64_t largest_mapping() const;
+    void leave(const DeviceBackend* device) noexcept;
 
-    void sync(const Mapped& mapped, std::uint64_t from, std::uint64_t length);
-    Result<void> ask_backend(const Mapped& mapped, std::uint64_t from, std::uint64_t length);
+    Result<void> sync(const Mapped& mapped);
+    Result<void> ask_backend(const Mapped& mapped);
     Result<void> ask_logs(const Mapped& mapped);
-    Result<void> ask_log(const Mapped& mapped, std::size_t member);
+    Result<void> ask_log(const Mapped& mapped, Member& member);
     void mark(const Mapped& mapped, std::uint64_t iova, const PageBits& bits);
     void mark_all(const Mapped& mapped);
     void failed(Error error);
 
-    Result<void> start_logs(Logging& logging);
-    void stop_logs(std::size_t count) noexcept;
+    Result<void> start_logs();
+    void stop_logs() noexcept;
     std::vector<DmaRange> ranges_to_log() const;
-    bool guest_runs() const;
+    bool covered(const Mapped& mapped) const;
 
     system::Vm& vm_;
     std::unique_ptr<DmaBackend> backend_;
     DmaLimits limits_;
-    DmaTracking tracking_rules_;
-    std::vector<ContainerMember> members_;
+    DmaTracking rules_;
+    std::vector<Member> members_;
     Mappings mappings_;
-    std::optional<Logging> tracking_;
+    std::optional<Tracker> tracking_;
+    std::vector<DmaRange> logged_;  ///< what the device logs watch; empty: everything
     std::optional<Error> tracking_error_;
     Registration listening_;
 };

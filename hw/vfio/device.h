@@ -74,6 +74,10 @@ public:
     Result<void> save_config(migration::stream::StreamWriter& out);
     Result<void> load_config(migration::stream::StreamReader& in);
 
+    /// Gives the device the eventfds of what the guest enabled, again. For a device that refused it
+    /// while it was loaded (load_config() is silent about that) and runs now.
+    Result<void> arm_interrupts();
+
     /// Puts the device back to RUNNING after a failure that nothing else mends, and arms its
     /// interrupts again.
     Result<void> recover_by_reset();
@@ -88,7 +92,7 @@ protected:
     };
     /// Connects to the device. The container may serve others as well.
     virtual Result<Opened> open() = 0;
-    /// After everything else is gone: what open() left behind besides the two objects.
+    /// Nothing uses the device any more, and its descriptor goes next: what open() did besides.
     virtual void close() noexcept {}
 
     Result<void> realize() override;
@@ -100,27 +104,36 @@ protected:
 
 private:
     friend class Interrupts;
-    Result<void> read_config();
-    Result<void> add_regions();
-    Result<void> add_region(unsigned index);
-    Result<void> add_capabilities();
-    Result<void> map_region(unsigned index, const RegionInfo& region, PciBar& bar);
+    friend class RegionIo;
     Result<void> bring_up();
     void tear_down() noexcept;
+    Result<void> learn_config();
+    Result<void> add_regions();
+    Result<std::vector<PciBarPart>> bar_parts(unsigned index, const RegionInfo& region);
+    Result<void> add_capabilities();
+    Result<void> add_capability_at(unsigned at, unsigned size);
+    Result<void> add_msi_at(unsigned at);
+    Result<void> add_msix_at(unsigned at);
+    void hide_extended_capabilities();
     Result<void> check_bars(const PciState& loaded) const;
-    void write_through(unsigned offset, std::uint32_t value, unsigned size);
+    Result<void> check_overlap(unsigned index, std::uint64_t address, std::uint64_t size) const;
+    void write_device(unsigned offset, std::uint32_t value, unsigned size);
+    void enable_windows(bool enabled);
+    void warn(Error error) const;
 
     std::unique_ptr<DeviceBackend> backend_;
     std::shared_ptr<Container> container_;
     Registration membership_;
+    std::vector<std::uint8_t> device_config_;  ///< as the device showed it at first
     std::vector<std::uint8_t> emulated_;  ///< bits of the configuration the device does not answer
     std::array<std::unique_ptr<RegionIo>, 7> region_io_;
+    std::array<std::vector<PciBarPart>, 7> parts_;
     std::vector<system::RamBlock*> windows_;
     std::unique_ptr<Interrupts> interrupts_;
     std::shared_ptr<MigrationGroup> migration_group_;
     std::unique_ptr<DeviceMigration> migration_;
-    std::uint64_t config_size_ = 0;
     bool can_reset_ = false;
+    bool up_ = false;
 };
 
 /// The properties above, for TypeInfo::properties of both types.

@@ -36,6 +36,8 @@ struct DmaLimits {
         std::uint64_t last = 0;
     };
     std::vector<Range> usable;
+    /// Other devices' registers may be mapped as well (peer-to-peer DMA).
+    bool device_memory = false;
     std::uint64_t granule() const noexcept { return page_sizes & (~page_sizes + 1); }
 };
 
@@ -44,8 +46,7 @@ struct DmaTracking {
     bool available = false;
     std::uint64_t page_size = 4096;               ///< of the bitmaps it gives
     std::uint64_t max_bitmap_bytes = UINT64_MAX;  ///< of one answer
-    /// A question may not cut a mapping in two (type1): split at mappings, not at limits... which
-    /// a mapping larger than the limit makes impossible, so such mappings are made smaller.
+    /// A question may not cut a mapping in two (type1): mappings are made small enough for one.
     bool whole_mappings = false;
     /// unmap_dirty() is one step; otherwise it asks first and unmaps then.
     bool atomic_unmap = false;
