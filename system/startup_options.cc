@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // The options of the system room.
+#include "system/plugin.h"
 #include "system/startup_private.h"
 #include "util/flight_recorder.h"
 #include "util/hex.h"
@@ -137,6 +138,8 @@ Result<void> Startup::Impl::add_object(const std::string& text)
         return {};
     }
     const std::string type = GW_TRY(text_of("qom-type"));
+    if (!vm.types().find(type))
+        GW_TRY(vm.plugins().load_for_type(type));
     if (wants_help) {
         print_out(GW_TRY(properties_help(vm.types(), type)));
         line.finish(0);

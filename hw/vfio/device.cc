@@ -117,9 +117,10 @@ Result<void> VfioDevice::recover_by_reset()
     return with_context(interrupts_->update(), "arming its interrupts");
 }
 
-Result<void> VfioDevice::arm_interrupts()
+void VfioDevice::rearm_if_needed()
 {
-    return interrupts_->update();
+    if (auto armed = interrupts_->update(); !armed)
+        warn(std::move(armed).error().context("arming its interrupts"));
 }
 
 // --- configuration space -----------------------------------------------------------------------

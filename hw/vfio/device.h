@@ -74,9 +74,9 @@ public:
     Result<void> save_config(migration::stream::StreamWriter& out);
     Result<void> load_config(migration::stream::StreamReader& in);
 
-    /// Gives the device the eventfds of what the guest enabled, again. For a device that refused it
-    /// while it was loaded (load_config() is silent about that) and runs now.
-    Result<void> arm_interrupts();
+    /// Gives the device the eventfds of what the guest enabled, if it refused them while it was
+    /// loaded (load_config() is silent about that). It runs now; a refusal is logged.
+    void rearm_if_needed();
 
     /// Puts the device back to RUNNING after a failure that nothing else mends, and arms its
     /// interrupts again.
