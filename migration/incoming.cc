@@ -204,7 +204,8 @@ Result<void> Incoming::reply_be32(ReturnMessage type, std::uint32_t value)
 // can take back.
 Result<void> Incoming::agree(StreamReader& in)
 {
-    GW_TRY(reply_be32(ReturnMessage::Pong, kGodwitReady));
+    if (auto said = reply_be32(ReturnMessage::Pong, kGodwitReady); !said)
+        return in.error_here(Errc::Io, std::move(said).error().message());
     const std::uint8_t type = GW_TRY(with_context(in.get_u8(), "the source took the guest back"));
     if (type != static_cast<std::uint8_t>(SectionType::Command))
         return in.error_here(Errc::BadFormat, "no handover from the source");

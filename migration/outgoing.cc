@@ -220,7 +220,7 @@ Result<void> Outgoing::check_interrupted()
     if (!signals_.peer_error.empty())
         return Error(Errc::Io, "destination: " + signals_.peer_error);
     if (signals_.path_error)
-        return *signals_.path_error;
+        return Error(*signals_.path_error).context(fmt::format("at byte {}", out_->position()));
     if (signals_.shut)
         return Error(Errc::Io, "the destination gave up");
     return ok();

@@ -191,7 +191,8 @@ Result<void> Outgoing::await_shut()
         return Error(Errc::Io, "destination: " + signals_.peer_error);
     if (signals_.shut)
         return Error(Errc::Io, "the destination failed to load");
-    return *signals_.path_error;
+    return Error(*signals_.path_error)
+        .context(fmt::format("all {} bytes were sent", out_->position()));
 }
 
 // Nobody need say anything. But closing while an answer comes would take back what is under way

@@ -2,6 +2,7 @@
 #include "migration/stream/writer.h"
 
 #include <cassert>
+#include <string>
 #include <utility>
 
 namespace godwit::migration::stream {
@@ -37,7 +38,8 @@ Result<void> StreamWriter::flush()
     if (sink_ == nullptr || buffer_.empty())
         return ok();
     const iovec all{buffer_.data(), buffer_.size()};
-    GW_TRY(sink_->write_all({&all, 1}));
+    if (auto written = sink_->write_all({&all, 1}); !written)
+        return std::move(written).error().context("writing at byte " + std::to_string(flushed_));
     flushed_ += buffer_.size();
     buffer_.clear();
     return ok();
@@ -56,7 +58,8 @@ Result<void> StreamWriter::write_direct(std::span<const iovec> pieces)
         return ok();
     }
     GW_TRY(flush());
-    GW_TRY(sink_->write_all(pieces));
+    if (auto written = sink_->write_all(pieces); !written)
+        return std::move(written).error().context("writing at byte " + std::to_string(flushed_));
     for (const iovec& piece : pieces)
         flushed_ += piece.iov_len;
     return ok();

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// /chaos/cut: the connection breaks at a byte. Exactly one side runs the guest afterwards, the
+// errors say where it broke, and the source keeps nothing of the attempt.
+#include "tests/chaos/belongings.h"
+#include "tests/chaos/chaos.h"
+#include "tests/chaos/relay.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <memory>
+
+namespace godwit::chaos {
+namespace {
+
+using qtest::Vmm;
+
+constexpr std::uint64_t kPage = 4096;
+// The name of the first device section, with its length.
+constexpr std::string_view kDevices = "\x05timer";
+
+/// Small machines of three kinds: all devices, a synth vCPU that writes, and a KVM guest that
+/// checks what it writes and says so on its serial line.
+class Guest {
+public:
+    explicit Guest(std::string kind) : kind_(std::move(kind))
+    {
+        if (kind_ == "Kvm")
+            disk_ = qtest::patched_disk(dir_, "memory_writer.img", 494,
+                                        {0x100000, 0x140000, 0x100000, 0x108000});
+    }
+    const std::string& kind() const { return kind_; }
+    std::unique_ptr<Vmm> start(bool as_target)
+    {
+        std::vector<std::string> arguments = {"-machine", "q35", "-m", "2M"};
+        if (kind_ == "Synth")
+            arguments = {"-machine", "none", "-m",     "1M",
+                         "-smp",     "1",    "-accel", "synth,working-set=64K,rate=1M"};
+        if (kind_ == "Kvm")
+            arguments.insert(arguments.end(),
+                             {"-accel", "kvm", "-drive",
+                              fmt::format("file={},format=raw,if=none,id=d0", disk_), "-device",
+                              "ide-hd,drive=d0", "-serial",
+                              as_target ? "null" : "file:" + dir_.file("serial")});
+        auto vmm =
+            std::make_unique<Vmm>(as_target ? incoming(std::move(arguments)) : std::move(arguments),
+                                  kind_ == "Q35" ? Vmm::Options() : kOwnAccel);
+        qtest::prepare(*vmm);
+        if (!as_target && kind_ == "Q35")
+            qtest::fill_pattern(vmm->qtest(), 0x100000, 16 * kPage, 3);
+        if (!as_target && kind_ == "Kvm")
+            qtest::wait_for_beats(dir_.file("serial"), "B", 1);
+        return vmm;
+    }
+    /// Its memory is right, and it runs.
+    void check(Vmm& vmm)
+    {
+        if (kind_ == "Q35") {
+            qtest::check_pattern(vmm.qtest(), 0x100000, 16 * kPage, 3);
+        } else if (kind_ == "Synth") {
+            qtest::expect_synth_right(vmm);
+        } else {
+            const std::string said = qtest::read_file(dir_.file("serial"));
+            qtest::wait_for_beats(dir_.file("serial"), "B",
+                                  static_cast<std::size_t>(std::ranges::count(said, 'B')) + 2);
+        }
+    }
+
+private:
+    std::string kind_;
+    qtest::TempDir dir_;
+    std::string disk_;
+};
+
+/// A source, and as many destinations as there are cuts.
+class Cut : public testing::TestWithParam<std::string> {
+protected:
+    void SetUp() override
+    {
+        if (GetParam() == "Kvm")
+            GW_SKIP_WITHOUT_KVM();
+        source_ = guest_.start(false);
+    }
+
+    /// The whole stream of this guest, from another source.
+    void learn()
+    {
+        Guest twin(GetParam());
+        const auto other = twin.start(false);
+        const auto target = twin.start(true);
+        Relay relay({.record = true});
+        expect_at(*target, relay.target());
+        other->qmp().execute("migrate", {{"uri", relay.uri()}});
+        ASSERT_EQ(wait_end(*other), "completed") << error_desc(*other);
+        ASSERT_EQ(wait_end(*target), "completed");
+        stream_ = relay.stream();
+        answers_ = relay.passed(Way::Backward);
+        devices_ = stream_.find(kDevices) + kDevices.size();
+        const std::size_t description = stream_.rfind("{\"configuration\"");
+        ASSERT_NE(description, std::string::npos);
+        end_mark_ = description - 6;
+        // Behind the description: the PING that hands the guest over.
+        handover_ = stream_.size() - 9;
+    }
+
+    void cut(Relay::Plan plan);
+    void expect_source_has_guest(Vmm& target, Relay& relay, const Relay::Plan& plan);
+    void measure();
+
+    Guest guest_{GetParam()};
+    std::unique_ptr<Vmm> source_;
+    std::string stream_;
+    std::uint64_t answers_ = 0;
+    std::size_t devices_ = 0;
+    std::size_t end_mark_ = 0;
+    std::size_t handover_ = 0;
+    unsigned attempts_ = 0;
+    Belongings first_;
+    bool moved_ = false;  // the source has lost its guest
+};
+
+INSTANTIATE_TEST_SUITE_P(Guests, Cut, testing::Values("Q35", "Synth", "Kvm"),
+                         [](const auto& at) { return at.param; });
+
+// The first attempts fill what is kept on purpose: stacks of threads, the recorder, the heap.
+constexpr unsigned kWarmUp = 8;
+
+void Cut::measure()
+{
+    const pid_t pid = source_->process().pid();
+    ++attempts_;
+    if (attempts_ == kWarmUp)
+        first_ = belongings_of(pid);
+    if (attempts_ <= kWarmUp)
+        return;
+    const Belongings now = settled(pid, first_);
+    ASSERT_LE(now.descriptors, first_.descriptors) << to_string(first_);
+    ASSERT_LE(now.threads, first_.threads) << to_string(first_);
+}
+
+void Cut::expect_source_has_guest(Vmm& target, Relay& relay, const Relay::Plan& plan)
+{
+    source_->wait_status("running");
+    const std::string error = error_desc(*source_);
+    EXPECT_EQ(error.find('\n'), std::string::npos) << error;
+    EXPECT_NE(error.find("byte"), std::string::npos) << "names the place: " << error;
+    ASSERT_EQ(wait_end(target), "failed");
+    EXPECT_EQ(target.qmp().execute("query-status")["status"], "inmigrate");
+    const std::string there = error_desc(target);
+    if (plan.way == Way::Forward) {
+        const std::uint64_t at = *plan.cut_at + relay.mark().value_or(0);
+        EXPECT_NE(there.find(fmt::format("byte {}", at)), std::string::npos) << there;
+    }
+    EXPECT_NE(there, "");
+}
+
+void Cut::cut(Relay::Plan plan)
+{
+    SCOPED_TRACE(fmt::format("{}, byte {} {}", plan.way == Way::Forward ? "forward" : "backward",
+                             *plan.cut_at, plan.after.empty() ? "" : "of the devices"));
+    const auto made = guest_.start(true);
+    Vmm& target = *made;
+    Relay relay(plan);
+    expect_at(target, relay.target());
+    source_->qmp().execute("migrate", {{"uri", relay.uri()}});
+    const std::string end = wait_end(*source_);
+    const std::string status = source_->qmp().execute("query-status")["status"];
+    if (end == "failed" && status != "postmigrate") {
+        ASSERT_NO_FATAL_FAILURE(expect_source_has_guest(target, relay, plan));
+        measure();
+        return;
+    }
+    moved_ = true;
+    ASSERT_EQ(status, "postmigrate");
+    if (end == "completed") {
+        // The cut was behind the end.
+        ASSERT_EQ(wait_end(target), "completed");
+        ASSERT_EQ(target.qmp().execute("query-status")["status"], "running");
+        return;
+    }
+    // Inside the handover: the source cannot know, and says so. At most one runs.
+    EXPECT_NE(error_desc(*source_).find("the destination may be running"), std::string::npos);
+    wait_end(target);
+}
+
+TEST_P(Cut, AnywhereInThePagesLeavesTheGuestAtTheSource)
+{
+    ASSERT_NO_FATAL_FAILURE(learn());
+    const std::uint64_t pages = long_form() ? kPage : 4 * kPage;
+    for (std::uint64_t at = 0; at < devices_ - kPage; at += pages)
+        ASSERT_NO_FATAL_FAILURE(cut({.cut_at = at}));
+    // Every byte of the headers too.
+    const std::uint64_t step = long_form() ? 1 : 13;
+    for (std::uint64_t at = 1; at < std::min<std::uint64_t>(160, devices_); at += step)
+        ASSERT_NO_FATAL_FAILURE(cut({.cut_at = at}));
+    EXPECT_FALSE(moved_);
+    guest_.check(*source_);
+}
+
+TEST_P(Cut, AnywhereInTheDevicePartLeavesTheGuestAtTheSource)
+{
+    ASSERT_NO_FATAL_FAILURE(learn());
+    const std::string mark(kDevices);
+    const std::uint64_t devices = end_mark_ + 1 - devices_;
+    const std::uint64_t step = long_form() ? 1 : devices / 25 + 1;
+    for (std::uint64_t at = 0; at < devices; at += step)
+        ASSERT_NO_FATAL_FAILURE(cut({.cut_at = at, .after = mark}));
+    // The end mark and the description behind it.
+    const std::uint64_t all = handover_ - devices_;
+    for (std::uint64_t at = devices; at < all; at += long_form() ? 997 : (all - devices) / 4)
+        ASSERT_NO_FATAL_FAILURE(cut({.cut_at = at, .after = mark}));
+    EXPECT_FALSE(moved_);
+    guest_.check(*source_);
+    EXPECT_GT(attempts_, kWarmUp);
+}
+
+TEST_P(Cut, InTheAnswersLeavesTheGuestAtTheSource)
+{
+    ASSERT_NO_FATAL_FAILURE(learn());
+    ASSERT_EQ(answers_, 4u * 8);  // two PONGs, "ready", SHUT
+    // Up to the last byte but one of "ready"; SHUT comes behind the handover.
+    for (std::uint64_t at = 0; at + 8 < answers_; at += long_form() ? 1 : 5)
+        ASSERT_NO_FATAL_FAILURE(cut({.cut_at = at, .way = Way::Backward}));
+    EXPECT_FALSE(moved_);
+    guest_.check(*source_);
+}
+
+// A guest whose stream has the same length every time.
+class Handover : public Cut {};
+INSTANTIATE_TEST_SUITE_P(Guests, Handover, testing::Values("Q35"),
+                         [](const auto& at) { return at.param; });
+
+TEST_P(Handover, CutAnywhereNeverLeavesTwoGuests)
+{
+    ASSERT_NO_FATAL_FAILURE(learn());
+    const auto expect_moved = [&](Relay::Plan plan) {
+        moved_ = false;
+        ASSERT_NO_FATAL_FAILURE(cut(plan));
+        ASSERT_TRUE(moved_);
+        SetUp();  // another source
+    };
+    for (std::uint64_t back = 0; back < 9; back += long_form() ? 1 : 4)
+        ASSERT_NO_FATAL_FAILURE(expect_moved({.cut_at = stream_.size() - back}));
+    // SHUT comes only after the handover. Cut right behind "ready", the source may see either.
+    for (std::uint64_t back = 1; back <= 7; back += long_form() ? 1 : 6)
+        ASSERT_NO_FATAL_FAILURE(expect_moved({.cut_at = answers_ - back, .way = Way::Backward}));
+}
+
+// The same attempt again and again: nothing is kept of any, mappings included.
+TEST(Leaks, ASourceThatFailsAgainAndAgainKeepsNothing)
+{
+    Guest guest("Q35");
+    const auto started = guest.start(false);
+    Vmm& source = *started;
+    const unsigned rounds = long_form() ? 200 : 24;
+    Belongings before;
+    for (unsigned turn = 0; turn < rounds; ++turn) {
+        const auto target = guest.start(true);
+        Relay relay({.cut_at = 40000});
+        expect_at(*target, relay.target());
+        source.qmp().execute("migrate", {{"uri", relay.uri()}});
+        ASSERT_EQ(wait_end(source), "failed");
+        ASSERT_EQ(wait_end(*target), "failed");
+        if (turn == kWarmUp)
+            before = settled(source.process().pid(), belongings_of(source.process().pid()));
+    }
+    const Belongings after = settled(source.process().pid(), before);
+    EXPECT_EQ(after.descriptors, before.descriptors) << to_string(after);
+    EXPECT_EQ(after.threads, before.threads);
+    EXPECT_LE(after.mappings, before.mappings + 2)
+        << to_string(before) << " / " << to_string(after);
+    EXPECT_LE(after.mapped_bytes, before.mapped_bytes + (1 << 20))
+        << to_string(before) << " / " << to_string(after);
+}
+
+}  // namespace
+}  // namespace godwit::chaos
