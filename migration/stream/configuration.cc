@@ -159,13 +159,18 @@ Result<std::string> next_part(StreamReader& in)
 {
     constexpr std::string_view prefix = "configuration/";
     auto seen = GW_TRY(in.peek(2));
-    if (seen.size() < 2 || seen[0] != std::byte{5} ||
-        std::to_integer<std::size_t>(seen[1]) <= prefix.size())
+    if (seen.empty() || seen[0] != std::byte{5})
+        return std::string();
+    if (seen.size() < 2)
+        GW_TRY(in.skip(2));  // cut off: says where
+    if (std::to_integer<std::size_t>(seen[1]) <= prefix.size())
         return std::string();
     const std::size_t length = std::to_integer<std::size_t>(seen[1]);
     seen = GW_TRY(in.peek(2 + length));
+    if (seen.size() < 2 + length)
+        GW_TRY(in.skip(2 + length));
     const std::string name(reinterpret_cast<const char*>(seen.data()) + 2, seen.size() - 2);
-    if (name.size() != length || !name.starts_with(prefix))
+    if (!name.starts_with(prefix))
         return std::string();
     GW_TRY(in.skip(2 + length));
     return name;

@@ -63,6 +63,13 @@ void write_section_footer(StreamWriter& out, std::uint32_t section_id)
 Result<void> read_section_footer(StreamReader& in, std::uint32_t section_id, std::string_view name)
 {
     const std::uint8_t mark = GW_TRY(in.get_u8());
+    if (mark == static_cast<std::uint8_t>(SectionType::Subsection)) {
+        // The first bytes of a subsection that was cut off are nobody's.
+        const auto length = GW_TRY(in.peek(1));
+        const std::size_t head = 1 + (length.empty() ? 0 : std::to_integer<std::size_t>(length[0]));
+        if (const auto seen = GW_TRY(in.peek(head)); seen.size() < head)
+            GW_TRY(with_context(in.skip(head), fmt::format("a subsection of {}", name)));
+    }
     if (mark != static_cast<std::uint8_t>(SectionType::Footer))
         return in.error_here(Errc::BadFormat, fmt::format("Missing section footer for {}", name));
     const std::uint32_t id = GW_TRY(in.get_be32());

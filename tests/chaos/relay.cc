@@ -34,12 +34,23 @@ sockaddr_un unix_address(const std::string& path)
     return address;
 }
 
-bool send_all(int fd, const char* data, std::size_t size)
+// False when the peer is gone or `stop` can be read.
+bool send_all(int fd, const char* data, std::size_t size, std::array<int, 2> stops)
 {
     while (size != 0) {
-        const ssize_t sent = ::send(fd, data, size, MSG_NOSIGNAL);
+        const ssize_t sent = ::send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && errno == EINTR)
             continue;
+        if (sent < 0 && errno == EAGAIN) {
+            std::array<pollfd, 3> wait{
+                {{fd, POLLOUT, 0}, {stops[0], POLLIN, 0}, {stops[1], POLLIN, 0}}};
+            (void)::poll(wait.data(), wait.size(), -1);
+            if (wait[1].revents != 0)
+                return false;
+            if (wait[2].revents != 0)
+                return true;  // held: it goes nowhere
+            continue;
+        }
         if (sent <= 0)
             return false;
         data += sent;
@@ -52,7 +63,7 @@ bool send_all(int fd, const char* data, std::size_t size)
 
 Relay::Relay(Plan plan)
     : plan_(plan), listener_(unix_socket()), stop_(EventFd::create().value()),
-      stalled_(EventFd::create().value())
+      hold_(EventFd::create().value())
 {
     const sockaddr_un address = unix_address(dir_.file("relay"));
     EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address),
@@ -68,9 +79,9 @@ Relay::~Relay()
         thread_.join();
 }
 
-bool Relay::wait_stalled()
+void Relay::hold()
 {
-    return qtest::wait_readable(stalled_.poll_fd(), qtest::Deadline());
+    hold_.signal();
 }
 
 const std::string& Relay::stream()
@@ -106,8 +117,6 @@ std::uint64_t Relay::room(Way way) const
     std::uint64_t end = kNoLimit;
     if (plan_.cut_at && plan_.way == way && (plan_.after.empty() || mark_))
         end = *plan_.cut_at + mark_.value_or(0);
-    if (way == Way::Forward && plan_.stall_at)
-        end = std::min(end, *plan_.stall_at);
     return end - done;
 }
 
@@ -123,20 +132,18 @@ bool Relay::pump(int from, int to, Way way)
         look_for_mark(buffer.data(), size);
         size = std::min<std::uint64_t>(size, room(way));
     }
-    if (!send_all(to, buffer.data(), size))
+    if (!send_all(to, buffer.data(), size, {stop_.poll_fd(), hold_.poll_fd()}))
         return false;
     if (plan_.record && way == Way::Forward)
         stream_.append(buffer.data(), size);
     passed_[static_cast<std::size_t>(way)] += size;
-    if (way == Way::Forward && stalled())
-        stalled_.signal();
-    return room(way) != 0 || stalled();
+    return room(way) != 0;
 }
 
 void Relay::run()
 {
-    std::array<pollfd, 3> waiting{{{listener_.get(), POLLIN, 0}, {stop_.poll_fd(), POLLIN, 0}, {}}};
-    while (::poll(waiting.data(), 2, -1) < 0 && errno == EINTR) {
+    std::array<pollfd, 2> waiting{{{listener_.get(), POLLIN, 0}, {stop_.poll_fd(), POLLIN, 0}}};
+    while (::poll(waiting.data(), waiting.size(), -1) < 0 && errno == EINTR) {
     }
     if (waiting[1].revents != 0)
         return;
@@ -146,20 +153,21 @@ void Relay::run()
     if (!source ||
         ::connect(target.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
         return;
-    if (room(Way::Forward) == 0 && !stalled())
-        return;
-    bool open = room(Way::Backward) != 0;
+    bool open = room(Way::Forward) != 0 && room(Way::Backward) != 0;
+    std::array<pollfd, 4> all{{{source.get(), POLLIN, 0},
+                               {target.get(), POLLIN, 0},
+                               {stop_.poll_fd(), POLLIN, 0},
+                               {hold_.poll_fd(), POLLIN, 0}}};
     while (open) {
-        waiting = {{{stalled() ? -1 : source.get(), POLLIN, 0},
-                    {target.get(), POLLIN, 0},
-                    {stop_.poll_fd(), POLLIN, 0}}};
-        if (::poll(waiting.data(), waiting.size(), -1) < 0)
+        if (::poll(all.data(), all.size(), -1) < 0)
             continue;
-        if (waiting[2].revents != 0)
+        if (all[2].revents != 0)
             return;
-        if (waiting[0].revents != 0)
+        if (all[3].revents != 0)
+            all[0].fd = all[1].fd = all[3].fd = -1;
+        if (all[0].fd >= 0 && all[0].revents != 0)
             open = pump(source.get(), target.get(), Way::Forward);
-        if (open && waiting[1].revents != 0)
+        if (open && all[1].fd >= 0 && all[1].revents != 0)
             open = pump(target.get(), source.get(), Way::Backward);
     }
 }

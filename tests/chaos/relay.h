@@ -32,8 +32,6 @@ public:
         /// Forward, cut_at counts from behind the first time that this is seen.
         std::string after{};
         Way way = Way::Forward;
-        /// After so many bytes to the destination nothing is read any more.
-        std::optional<std::uint64_t> stall_at;
         bool record = false;
     };
 
@@ -47,8 +45,8 @@ public:
     /// What migrate is told.
     std::string uri() const { return "unix:" + dir_.file("relay"); }
     std::uint64_t passed(Way way) const { return passed_[static_cast<std::size_t>(way)]; }
-    /// The stall was reached; waits for it, false when the deadline passed.
-    bool wait_stalled();
+    /// From now on nothing passes and nothing is noticed, as if the other host had lost its power.
+    void hold();
     /// Where the mark ended; once the connection has ended.
     std::optional<std::uint64_t> mark();
     /// What went to the destination; once the connection has ended.
@@ -59,13 +57,12 @@ private:
     bool pump(int from, int to, Way way);
     std::uint64_t room(Way way) const;
     void look_for_mark(const char* data, std::size_t size);
-    bool stalled() const { return plan_.stall_at && passed_[0] >= *plan_.stall_at; }
 
     Plan plan_;
     qtest::TempDir dir_;
     UniqueFd listener_;
     EventFd stop_;
-    EventFd stalled_;
+    EventFd hold_;
     std::array<std::atomic<std::uint64_t>, 2> passed_{};
     std::string stream_;
     std::optional<std::uint64_t> mark_;

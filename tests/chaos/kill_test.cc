@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// /chaos/kill: one side is killed in each status. The other has the guest, or says clearly that it
+// has not.
+#include "tests/chaos/held.h"
+
+#include <csignal>
+#include <gtest/gtest.h>
+
+namespace godwit::chaos {
+namespace {
+
+class Kill : public testing::TestWithParam<std::string> {};
+
+INSTANTIATE_TEST_SUITE_P(Statuses, Kill,
+                         testing::Values("setup", "active", "pre-switchover", "device"),
+                         [](const auto& at) {
+                             std::string name = at.param;
+                             std::erase(name, '-');
+                             return name;
+                         });
+
+TEST_P(Kill, TheDestinationAndTheSourceRunsOn)
+{
+    Held held(GetParam());
+    if (held.has_target()) {
+        held.target().process().kill(SIGKILL);
+        held.target().wait_exit();
+    } else {
+        held.port().close();
+    }
+    EXPECT_EQ(wait_end(held.source()), "failed");
+    EXPECT_NE(error_desc(held.source()), "");
+    held.source().wait_status("running");
+    qtest::expect_synth_right(held.source());
+    // And it can be moved all the same.
+    qtest::Vmm again(
+        {"-machine", "none", "-m", "64M", "-accel", "synth,working-set=32M", "-incoming", "defer"},
+        kOwnAccel);
+    held.source().qmp().execute(
+        "migrate-set-capabilities",
+        {{"capabilities",
+          Json::array({{{"capability", "pause-before-switchover"}, {"state", false}}})}});
+    ASSERT_NO_FATAL_FAILURE(qtest::move(held.source(), again, qtest::Transport::Unix));
+    qtest::expect_synth_right(again);
+}
+
+TEST_P(Kill, TheSourceAndTheDestinationStartsNothing)
+{
+    Held held(GetParam());
+    held.source().process().kill(SIGKILL);
+    held.source().wait_exit();
+    if (!held.has_target())
+        return;
+    held.target().process().kill(SIGCONT);
+    EXPECT_EQ(wait_end(held.target()), "failed");
+    const std::string error = error_desc(held.target());
+    EXPECT_NE(error.find("byte"), std::string::npos) << error;
+    EXPECT_EQ(error.find('\n'), std::string::npos) << error;
+    EXPECT_EQ(held.target().qmp().execute("query-status")["status"], "inmigrate");
+}
+
+TEST(KillAfterTheEnd, TheDestinationHasTheGuest)
+{
+    Held held("completed");
+    held.source().process().kill(SIGKILL);
+    held.source().wait_exit();
+    EXPECT_EQ(wait_end(held.target()), "completed");
+    held.target().wait_status("running");
+    qtest::expect_synth_right(held.target());
+}
+
+TEST(KillAfterTheEnd, ASourceThatGaveItsGuestAwayKeepsItStopped)
+{
+    Held held("completed");
+    held.target().process().kill(SIGKILL);
+    held.target().wait_exit();
+    EXPECT_EQ(held.source().qmp().execute("query-status")["status"], "postmigrate");
+}
+
+TEST(KillDefault, ADestinationWhoseSourceDiesEndsWithOneError)
+{
+    const std::vector<std::string> guest = {"-machine", "none", "-m", "64M"};
+    qtest::Vmm source(guest);
+    qtest::fill_pattern(source.qtest(), 0, 1 << 20, 1);
+    qtest::Vmm target(incoming(guest));
+    qtest::prepare(source);
+    source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 1 << 16}});
+    qtest::Path path(qtest::Transport::Tcp);
+    path.prepare_target(target);
+    path.start_source(source);
+    wait_for(source, "active");
+    source.process().kill(SIGKILL);
+    source.wait_exit();
+    EXPECT_EQ(target.wait_exit(), (qtest::ExitStatus{.code = 1}));
+    const std::string said = target.process().stderr_text();
+    EXPECT_NE(said.find("load of migration failed"), std::string::npos) << said;
+    EXPECT_EQ(std::ranges::count(said, '\n'), 1) << said;
+}
+
+}  // namespace
+}  // namespace godwit::chaos
