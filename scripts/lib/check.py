@@ -141,6 +141,7 @@ def check_default(tally, quick):
         tally.cases("scripts with the program", "tests/scripts/program")
         tally.suite("unit", BUILD / "release", ["unit"])
         tally.suite("qtest", BUILD / "release", ["qtest"])
+        tally.suite("chaos", BUILD / "release", ["chaos"])
         tally.suite("interop", BUILD / "release", ["interop"])
     if not quick and build_unit_tests(tally, "asan"):
         tally.suite("unit-asan", BUILD / "asan", ["unit"], sanitizer_env())
@@ -149,6 +150,11 @@ def check_default(tally, quick):
 def check_tsan(tally):
     if build_unit_tests(tally, "tsan"):
         tally.suite("unit-tsan", BUILD / "tsan", ["unit"], sanitizer_env())
+
+
+def check_chaos(tally):
+    if build(tally, "release"):
+        tally.suite("chaos, long form", BUILD / "release", ["chaos"], dict(os.environ, GODWIT_CHAOS="long"))
 
 
 def check_fuzz(tally):
@@ -179,6 +185,8 @@ def main():
     tally = Tally()
     if mode == "--tsan":
         check_tsan(tally)
+    elif mode == "--chaos":
+        check_chaos(tally)
     elif mode == "--fuzz":
         check_fuzz(tally)
     elif mode == "--tidy":
