@@ -16,6 +16,7 @@ import guests
 import network
 import page
 import recording
+import sections
 import view
 from follow import follow
 from guests import BARE, GUESTS, MIB
@@ -125,6 +126,7 @@ def move(options, guest, source, target, uri):
         settings["downtime_limit"] = options.downtime
     source.qmp.execute("migrate-set-parameters", **settings)
     source.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "return-path", "state": True}])
+    preflight(source, uri)
     source.qmp.execute("migrate", uri=uri)
     history = follow(source.qmp, sys.stdout, interval=0.1, indent="   ", patience=options.patience)
     status = history.info["status"]
@@ -144,6 +146,22 @@ def move(options, guest, source, target, uri):
         sides.append(recording.side_of(target.qmp, role="target"))
     leave_report(options, guest, sides, checked)
     return status == "completed"
+
+
+def preflight(source, uri):
+    """Compares both machines and measures the way before anything moves."""
+    if recording.ask(source.qmp, "migrate-check", uri=uri) is None:
+        return
+    while (found := source.qmp.execute("query-migrate-check"))["status"] == "running":
+        time.sleep(0.02)
+    if found["status"] == "failed":
+        say(f"check       {found.get('error-desc', 'failed')}")
+    else:
+        told = [f"{what} {said}" for what, said in sections.check_words(found) if what != "peer"]
+        say(f"check       {found['verdict']}: {', '.join(told)}")
+        for difference in found.get("differences", ()):
+            say(f"            {difference['desc']}")
+    say()
 
 
 def give_up(options, guest, source):

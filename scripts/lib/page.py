@@ -20,8 +20,8 @@ def render(recording):
     attempts = attempts_of(recording)
     newest = attempts[0]
     title = recording.get("title") or "Migration"
-    parts = [heading(recording, newest, title), errors(newest), sections.tiles(newest, recording), sections.timeline(newest),
-             sections.curves(newest), sections.waterfall(newest), sections.devices(newest), sections.pages(newest),
+    parts = [heading(recording, newest, title), errors(newest), sections.tiles(newest, recording), sections.check(recording),
+             sections.timeline(newest), sections.curves(newest), sections.waterfall(newest), sections.devices(newest), sections.pages(newest),
              sections.passes(newest), sections.forecast(newest), earlier(attempts[1:]), about(recording, newest)]
     return f"""<!doctype html>
 <html lang="en">

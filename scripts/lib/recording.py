@@ -32,6 +32,7 @@ def side_of(qmp, history=None, role=None):
         "parameters": qmp.execute("query-migrate-parameters"),
         "capabilities": [c["capability"] for c in qmp.execute("query-migrate-capabilities") if c["state"]],
         "timeline": ask(qmp, "query-migrate-timeline"),
+        "check": ask(qmp, "query-migrate-check"),
     }
     if history:
         side["samples"] = samples_of(history)

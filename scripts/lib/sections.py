@@ -39,6 +39,28 @@ def tiles(attempt, recording):
     return f'<section id="summary"><dl class="tiles">{boxes}</dl>{checked}</section>'
 
 
+def check(recording):
+    """What migrate-check said beforehand."""
+    found = next((side["check"] for side in recording["sides"] if (side.get("check") or {}).get("status") in ("done", "failed")), None)
+    if not found:
+        return ""
+    if found["status"] == "failed":
+        return section("check", "Checked before: it could not be", f"<p>{text(found.get('error-desc', ''))}</p>")
+    words = [f"{what} {said}" for what, said in check_words(found)]
+    differences = found.get("differences", [])
+    body = table(("", "kind", "what", "source", "destination", ""), [
+        ("fatal" if d["fatal"] else "", d["kind"], d["name"], d.get("source", ""), d.get("destination", ""), d["desc"]) for d in differences]) if differences else ""
+    return section("check", f"Checked before: {found['verdict']}", body, ", ".join(words) + ("" if differences else ". No differences were found") + ".")
+
+
+def check_words(found):
+    """(what, figure) of a check."""
+    for name, what, say in (("peer", "peer", str), ("round-trip-us", "round trip", lambda v: seconds(v / 1e6)), ("bandwidth", "bandwidth", lambda v: f"{view.size(v)}/s"),
+                            ("dirty-rate", "the guest writes", lambda v: f"{view.size(v)}/s"), ("touched", "touched memory", view.size)):
+        if name in found:
+            yield what, say(found[name])
+
+
 def timeline(attempt):
     """Who did what when: a row for each kind of thing, the source's above the destination's."""
     axis = Axis(0, attempt.last)

@@ -129,16 +129,16 @@ class History:
             return 0.0
         return 1.0 - min(ram["remaining"], ram["total"]) / ram["total"]
 
-    def warnings(self, downtime_limit=None):
+    def warnings(self):
         info = self.info
         found = []
         if percent := info.get("cpu-throttle-percentage"):
             found.append(f"the guest is slowed down by {percent} %")
         if self.rate() and self.dirty_rate() >= self.rate() and info.get("status") == "active":
             found.append("the guest writes faster than the wire carries: raise max-bandwidth or allow auto-converge")
-        expected = expected_downtime(info)
-        if downtime_limit and expected and expected > downtime_limit and info.get("status") == "active" and self.passes() > 1:
-            found.append(f"downtime would be {expected:.0f} ms, the limit is {downtime_limit} ms")
+        forecast = info.get("x-forecast", {})
+        if forecast.get("verdict") == "above-downtime" and forecast.get("downtime-needed"):
+            found.append(f"needs a downtime of {forecast['downtime-needed']} ms, the limit is {forecast['downtime-limit']} ms")
         for reason in info.get("blocked-reasons", ()):
             found.append(f"blocked: {reason}")
         return found
@@ -226,7 +226,7 @@ def screen(history, guest_status, downtime_limit=None, width=80):
     lines += channel_lines(info, width)
     if "error-desc" in info:
         lines += wrapped("error", info["error-desc"], width, "bad")
-    for warning in history.warnings(downtime_limit):
+    for warning in history.warnings():
         lines += wrapped("!", warning, width, "warn")
     return [line.cut(width) for line in lines]
 

@@ -91,7 +91,12 @@ def failed():
             "events": [event("status", "setup", 0), event("error", "stream", 812_000), event("status", "failed", 812_000)]}
 
 
+CHECK = {"status": "done", "verdict": "doubtful", "peer": "Godwit 0.1.0", "round-trip-us": 410, "bandwidth": 117 * MIB, "dirty-rate": 58 * MIB, "touched": 256 * MIB,
+         "differences": [{"kind": "pace", "name": "downtime", "fatal": False, "desc": "it may not converge"},
+                         {"kind": "device", "name": "serial0.fifo", "fatal": True, "desc": "the properties differ", "source": "16", "destination": "1"}]}
+
+
 def recording(*attempts, **more):
     side = {"role": "source", "program": "Godwit 10.0.2", "info": {}, "timeline": list(attempts or (timeline(), failed())),
-            "parameters": {"max-bandwidth": 0, "downtime-limit": 300}, "capabilities": ["return-path"]}
+            "parameters": {"max-bandwidth": 0, "downtime-limit": 300}, "capabilities": ["return-path"], "check": CHECK}
     return {"format": "godwit-recording", "version": 1, "made": "2026-11-21 11:00:00 +0000", "title": "a guest of 512 MiB", "sides": [side]} | more

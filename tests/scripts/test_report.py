@@ -57,7 +57,7 @@ class Report(unittest.TestCase):
     def test_every_section_is_there_and_the_markup_is_balanced(self):
         found = parsed(page.render(sample.recording()))
         self.assertEqual((found.wrong, found.open), ([], []))
-        for name in ("summary", "timeline", "curves", "downtime", "devices", "pages", "passes", "forecast", "earlier", "about", "recording"):
+        for name in ("summary", "check", "timeline", "curves", "downtime", "devices", "pages", "passes", "forecast", "earlier", "about", "recording"):
             self.assertIn(name, found.ids)
         self.assertEqual([link for link in found.links if not link.startswith("data:")], [])
 
@@ -70,6 +70,11 @@ class Report(unittest.TestCase):
         made = page.render(sample.recording(sample.failed()))
         self.assertNotIn("</script><b>", made)
         self.assertEqual(json.loads(page.extract(made)), sample.recording(sample.failed()))
+
+    def test_what_was_checked_before_is_told_with_every_difference(self):
+        text = " ".join(parsed(page.render(sample.recording())).texts)
+        for words in ("Checked before: doubtful", "round trip 410 µs", "bandwidth 117 MiB/s", "serial0.fifo", "the properties differ"):
+            self.assertIn(words, text)
 
     def test_an_error_stands_first_with_its_place_and_what_to_do(self):
         found = parsed(page.render(sample.recording(sample.failed())))

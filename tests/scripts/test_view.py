@@ -65,6 +65,11 @@ class View(unittest.TestCase):
         self.assertEqual(made.eta_text(), "never at this rate")
         self.assertTrue(any("faster than the wire" in w for w in made.warnings()))
 
+    def test_a_downtime_limit_that_will_not_do_is_warned_of(self):
+        forecast = FORECAST | {"verdict": "above-downtime", "downtime-needed": 925, "downtime-limit": 300}
+        made = history((0, info()), (1, info(sent=MIB, **{"x-forecast": forecast})))
+        self.assertEqual(made.warnings(), ["needs a downtime of 925 ms, the limit is 300 ms"])
+
     def test_no_line_is_wider_than_the_terminal(self):
         made = history((0, info()), (1, info(sent=MIB, **{"error-desc": "x" * 300, "blocked-reasons": ["y" * 300]})))
         for width in (40, 80, 100):
