@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 
 import guests
 import network
@@ -150,7 +151,11 @@ def move(options, guest, source, target, uri):
 
 def preflight(source, uri):
     """Compares both machines and measures the way before anything moves."""
-    if recording.ask(source.qmp, "migrate-check", uri=uri) is None:
+    try:
+        if recording.ask(source.qmp, "migrate-check", uri=uri) is None:
+            return
+    except QmpError as error:
+        say(f"check       left out: {error}")
         return
     while (found := source.qmp.execute("query-migrate-check"))["status"] == "running":
         time.sleep(0.02)
@@ -273,6 +278,8 @@ def supervise(options):
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.default_int_handler)
             status = work(options, scratch, mark)
+        except BaseException:  # this process must not run into its parent's code
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             os._exit(status)

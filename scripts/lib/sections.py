@@ -268,7 +268,7 @@ def forecast(attempt):
         return ""
     lead = f"Last verdict, in pass {told['pass']}: {view.VERDICTS.get(told['verdict'], told['verdict'])} – {told['reason']}."
     scores = told.get("scores", ())
-    ranges = [s for s in scores if "total-min" in s]
+    ranges = [s for s in scores if "total-max" in s]
     body = ""
     if ranges:
         axis = Axis(0, max([attempt.total] + [s["total-max"] / 1e3 for s in ranges]) * 1.02)
@@ -281,7 +281,7 @@ def forecast(attempt):
         words = {True: "yes", False: "no", None: "cannot be told"}
         body += table(("given", "verdict", "total foretold", "total", "verdict right", "within the range"), [
             (f"pass {s['pass']}, after {milliseconds(s['given-at'])}", view.VERDICTS.get(s["verdict"], s["verdict"]),
-             f"{milliseconds(s['total-min'])} to {milliseconds(s['total-max'])}" if "total-min" in s else "",
+             f"{milliseconds(s['total-min'])} to {milliseconds(s['total-max'])}" if "total-max" in s else "",
              milliseconds(s["total-time"]), words[s.get("correct")], words[s["in-range"]] if "in-range" in s else "") for s in scores], {2, 3})
     if needed := told.get("downtime-needed"):
         body += f'<p>The guest would have to stand still for {milliseconds(needed)}; the limit is {told["downtime-limit"]} ms.</p>'

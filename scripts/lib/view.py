@@ -166,8 +166,9 @@ def forecast_eta(info):
         return None
     if "time-left-min" not in forecast:
         return VERDICTS.get(forecast["verdict"], forecast["verdict"])
-    left = [max(0, forecast[key] - since(info, forecast)) / 1e3 for key in ("time-left-min", "time-left-max")]
-    return f"in {between(*left)}"
+    least, most = (forecast.get(key) for key in ("time-left-min", "time-left-max"))
+    passed = since(info, forecast)
+    return f"in {between(max(0, least - passed) / 1e3, None if most is None else max(0, most - passed) / 1e3)}"
 
 
 def since(info, forecast):

@@ -83,6 +83,8 @@ class View(unittest.TestCase):
     def test_the_cores_forecast_goes_before_ones_own_and_grows_old(self):
         made = history((0, info()), (1, info(sent=MIB, **{"x-forecast": FORECAST})))
         self.assertEqual(made.eta_text(), "in 2.0 s to 4.0 s")  # given at 1.0 s, looked at after 1.5 s
+        endless = {name: value for name, value in FORECAST.items() if name != "time-left-max"}
+        self.assertEqual(history((0, info()), (1, info(**{"x-forecast": endless}))).eta_text(), "in 2.0 s at least")
         shown = text_of(view.screen(made, "running"))
         self.assertIn("verdict   converges: what is left halves each pass", shown)
         self.assertIn("converges", view.plain(made, "running"))
