@@ -99,6 +99,7 @@ def from_timeline(one):
     attempt.samples = [Sample(s["time-us"] / 1e6, s["transferred"], s["remaining"], s["wire-rate"], s["dirty-rate"], s["throttle"])
                        for s in one["samples"]]
     attempt.ram = one.get("ram", {})
+    attempt.samples += samples_of_switchover(attempt)
     attempt.forecast = one.get("forecast", {})
     take_downtime(attempt, one.get("downtime", {}))
     if "error-desc" in one:
@@ -109,6 +110,15 @@ def from_timeline(one):
         attempt.clock = (f"The destination's times were told over the return path and moved by its clock's offset of "
                          f"{peer['clock-offset-us'] / 1e3:.3f} ms, known to within {peer['clock-error-us'] / 1e3:.3f} ms.")
     return attempt
+
+
+def samples_of_switchover(attempt):
+    """The recorder's samples end when the guest stops; the last pages' event says how it went on."""
+    last = next((e for e in attempt.of("switchover", side=SOURCE) if e.name == "ram" and e.length), None)
+    if attempt.status != "completed" or not last or not attempt.samples:
+        return []
+    before, rate = attempt.samples[-1], (last.bytes or 0) / last.length
+    return [Sample(last.start, before.sent, before.left, rate, 0, 0), Sample(last.end, before.sent + (last.bytes or 0), 0, rate, 0, 0)]
 
 
 def event_of(event, side):

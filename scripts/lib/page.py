@@ -20,6 +20,7 @@ def render(recording):
     attempts = attempts_of(recording)
     newest = attempts[0]
     title = recording.get("title") or "Migration"
+    title = title[0].upper() + title[1:]
     parts = [heading(recording, newest, title), errors(newest), sections.tiles(newest, recording), sections.check(recording),
              sections.timeline(newest), sections.curves(newest), sections.waterfall(newest), sections.devices(newest), sections.pages(newest),
              sections.passes(newest), sections.forecast(newest), earlier(attempts[1:]), about(recording, newest)]

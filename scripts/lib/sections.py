@@ -198,6 +198,8 @@ def kind_table(attempt, parts):
     whole = (attempt.downtime or 0) * 1e3 or sum(sums[1] for sums in kinds.values()) or 1
     rows = [(kind, n, (seconds(took / 1e6), took / whole), seconds(foretold / 1e6) if foretold else "", view.size(size) if size else "")
             for kind, (n, took, foretold, size) in kinds.items()]
+    if not any(foretold for _, _, foretold, _ in kinds.values()):
+        return table(("kind", "parts", "took", "bytes"), [line[:3] + line[4:] for line in rows], {1, 2, 3})
     return table(("kind", "parts", "took", "predicted", "bytes"), rows, {1, 2, 3, 4})
 
 
@@ -215,8 +217,10 @@ def devices(attempt):
         return seconds(found[name][0]) if name == "ram" else (seconds(found[name][0]), found[name][0] / most)
     rows = [(name + (" (the last pages)" if name == "ram" else ""), cell(name, saved), cell(name, loaded), view.size((saved.get(name) or loaded[name])[1])) for name in
             sorted(names, key=lambda n: -(saved.get(n, (0, 0))[0] + loaded.get(n, (0, 0))[0]))]
-    lead = (f"{len(names)} sections: saved in {seconds(sum(t for t, _ in saved.values()))}" +
-            (f", loaded in {seconds(sum(t for t, _ in loaded.values()))}" if loaded else "") + ".")
+
+    def whole(found):
+        return seconds(sum(took for name, (took, _) in found.items() if name != "ram"))
+    lead = f"Device state was saved in {whole(saved)}" + (f", and loaded in {whole(loaded)}." if loaded else ".")
     return section("devices", "Devices", table(("section", "saved", "loaded", "bytes"), rows, {1, 2, 3}), lead)
 
 

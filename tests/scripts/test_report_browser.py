@@ -61,7 +61,7 @@ class ReportInChromium(unittest.TestCase):
     def test_it_shows_its_content_and_complains_of_nothing(self):
         self.browser.open(self.path)
         shown = self.browser.value("document.body.innerText")
-        for words in ("a guest of 512 MiB", "52.2 ms", "Timeline", "At the destination", "kvm-cpu", "Pages by kind", "Forecast", "65 536 pages, 0 wrong"):
+        for words in ("A guest of 512 MiB", "52.2 ms", "Timeline", "At the destination", "kvm-cpu", "Pages by kind", "Forecast", "65 536 pages, 0 wrong"):
             self.assertIn(words, shown)
         self.assertEqual(self.browser.complaints, [])
         self.assertEqual([url for url in self.browser.requests() if not url.startswith(("file:", "data:"))], [])
