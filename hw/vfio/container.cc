@@ -65,7 +65,7 @@ Result<Registration> Container::join(ContainerMember device)
         auto listening = vm_.memory().try_add_listener(*this);
         if (!listening) {
             leave(device.device);
-            return std::unexpected(std::move(listening).error().context(backend_->name()));
+            return std::unexpected(std::move(listening).error());
         }
         listening_ = std::move(*listening);
     }
@@ -92,7 +92,8 @@ void Container::leave(const DeviceBackend* device) noexcept
 std::uint64_t Container::largest_mapping() const
 {
     const std::uint64_t granule = limits_.granule();
-    std::uint64_t largest = limits_.max_mapping_size;
+    constexpr std::uint64_t kNoLimit = std::uint64_t{1} << 62;  // leaves room to add to
+    std::uint64_t largest = std::min(limits_.max_mapping_size, kNoLimit);
     if (rules_.available && rules_.whole_mappings)
         largest = std::min(largest, described(rules_.max_bitmap_bytes, rules_.page_size));
     for (const Member& member : members_)
@@ -138,6 +139,13 @@ Result<void> Container::map_section(const system::MemorySection& section)
                      fmt::format("the IOMMU does not reach {:#x} to {:#x}", first, end - 1));
     const std::uint64_t largest = largest_mapping();
     const system::RamBlock& block = *section.block;
+    const auto host = reinterpret_cast<std::uintptr_t>(block.host()) + section.block_offset;
+    if (((host ^ section.start) & (granule - 1)) != 0) {  // no page of ours is one of the IOMMU's
+        vm_.log().warn(fmt::format("{}: '{}' at {:#x} does not lie on the IOMMU's pages of {:#x} "
+                                   "bytes; devices cannot reach it",
+                                   backend_->name(), section.name, section.start, granule));
+        return {};
+    }
     for (std::uint64_t at = first; at < end; at += largest) {
         const std::uint64_t size = std::min(largest, end - at);
         const std::uint64_t offset = section.block_offset + (at - section.start);

@@ -64,6 +64,12 @@ std::vector<std::uint8_t> first_config(const DeviceSpec& spec)
         put(config, cap + 4, spec.msix_table | spec.msix_bar, 4);
         put(config, cap + 8, spec.msix_pending | spec.msix_bar, 4);
     }
+    if (spec.express)
+        put(config, capability(0x10, 0x3c) + 2, 0x0002, 2);
+    if (spec.express && spec.config_size > 256) {
+        put(config, 0x100, 0x18010010, 4);  // SR-IOV, next 0x180
+        put(config, 0x180, 0x00010003, 4);  // serial number
+    }
     const std::size_t vendor = capability(0x09, 16);
     put(config, vendor + 2, 16, 1);
     put(config, vendor + 4, 0x6e656b6f74, 5);

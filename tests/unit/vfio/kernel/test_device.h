@@ -41,6 +41,7 @@ struct DeviceSpec {
     std::uint16_t device = 0x0fd1;
     std::array<BarSpec, 6> bars{};
     std::uint64_t config_size = 256;
+    bool express = false;  ///< a PCI Express capability; in 4096 bytes also SR-IOV and a serial
     bool intx = true;
     unsigned msi_vectors = 0;
     unsigned msix_vectors = 0;
