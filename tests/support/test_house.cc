@@ -80,6 +80,11 @@ Result<void> TestHouse::build(const std::vector<std::string>& words)
     return line_.apply(system::Stage::Incoming);
 }
 
+migration::MigrationService& TestHouse::service() noexcept
+{
+    return migration_->service();
+}
+
 void TestHouse::turn()
 {
     for (int i = 0; i < 4; ++i)

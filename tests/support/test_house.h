@@ -20,8 +20,9 @@
 #include <vector>
 
 namespace godwit::migration {
+class MigrationService;
 class VmMigration;
-}
+}  // namespace godwit::migration
 
 namespace godwit::test {
 
@@ -40,6 +41,7 @@ public:
     system::Vm& vm() noexcept { return *vm_; }
     qapi::CommandTable& commands() noexcept { return commands_; }
     monitor::MonitorSet& monitors() noexcept { return *monitors_; }
+    migration::MigrationService& service() noexcept;
     /// Serves what is ready, a few turns.
     void turn();
 
