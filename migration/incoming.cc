@@ -4,6 +4,7 @@
 #include "migration/incoming.h"
 
 #include "migration/handshake.h"
+#include "migration/insight/peer_timeline.h"
 #include "migration/stream/channel_stream.h"
 #include "migration/stream/sections.h"
 #include "system/main_loop.h"
@@ -255,6 +256,7 @@ void Incoming::explain(const Error& error)
             std::string_view(error.message()).substr(0, stream::kMaxReturnPayload);
         (void)reply(ReturnMessage::GodwitError, std::as_bytes(std::span(text)));
     }
+    tell_timeline();
     (void)reply_be32(ReturnMessage::Shut, 1u);
     if (!peer_godwit_ || !channel_->has(io::Feature::Shutdown))
         return;
@@ -268,12 +270,25 @@ void Incoming::explain(const Error& error)
     }
 }
 
+// What the source will show beside its own. A source that does not read it must not hold us up.
+void Incoming::tell_timeline()
+{
+    if (!timeline_wanted_)
+        return;
+    channel_->set_patience({.cancel = cancel_, .deadline = io::deadline_in(kHearing)});
+    for (const std::vector<std::byte>& piece : encode_timeline(*p_.timeline))
+        if (!reply(ReturnMessage::GodwitTimeline, piece))
+            break;
+    channel_->set_patience({.cancel = cancel_, .deadline = {}});
+}
+
 void Incoming::finish(Result<void> result)
 {
     clean_up();
     if (result) {
         if (auto moved = p_.status.apply(Event::Finish); !moved)
             p_.env.log.report(moved.error());
+        tell_timeline();
         // The guest runs here whatever becomes of this message.
         if (return_path_)
             if (auto said = reply_be32(ReturnMessage::Shut, 0u); !said)

@@ -90,6 +90,7 @@ private:
     Result<void> reply(stream::ReturnMessage type, std::span<const std::byte> payload);
     void finish(Result<void> result);
     void clean_up() noexcept;
+    void tell_timeline();
 
     struct Known {
         stream::StateEntry* entry;
@@ -111,8 +112,9 @@ private:
     std::int64_t sampled_ns_ = 0;
     std::uint64_t sampled_bytes_ = 0;
     bool return_path_ = false;
-    bool peer_godwit_ = false;  // the source says it is a Godwit
-    bool peer_stays_ = false;   // and it knows that we are: it waits for our word
+    bool peer_godwit_ = false;      // the source says it is a Godwit
+    bool timeline_wanted_ = false;  ///< the source asked for our clock
+    bool peer_stays_ = false;       // and it knows that we are: it waits for our word
 
     std::mutex reply_mutex_;          // SWITCHOVER_ACK may come from a handler's thread
     unsigned approvals_missing_ = 0;  // reply_mutex_

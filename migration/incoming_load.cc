@@ -3,6 +3,7 @@
 // The elements of an incoming stream, one after the other.
 #include "migration/handshake.h"
 #include "migration/incoming.h"
+#include "migration/insight/peer_timeline.h"
 #include "migration/stream/sections.h"
 #include "migration/trace.h"
 #include "system/main_loop.h"
@@ -198,6 +199,11 @@ Result<void> Incoming::answer_ping(StreamReader& in, std::uint32_t value)
                              fmt::format("CMD_PING (0x{:x}) received with no return path", value));
     if (value == kGodwitStay && peer_godwit_) {
         peer_stays_ = true;
+        return ok();
+    }
+    if ((value & kGodwitClockMask) == kGodwitClock && peer_godwit_) {
+        timeline_wanted_ = true;
+        (void)reply(ReturnMessage::GodwitClock, encode_clock(value, p_.env.clock.now_ns()));
         return ok();
     }
     if (value == kGodwitPing) {

@@ -69,7 +69,8 @@ Result<std::unique_ptr<Outgoing>> Outgoing::create(Parts parts, OutgoingConfig c
 
 Outgoing::Outgoing(Parts parts, OutgoingConfig config, Connect connect,
                    std::move_only_function<void()> done)
-    : p_(parts), config_(std::move(config)), connect_(std::move(connect)), done_(std::move(done))
+    : p_(parts), config_(std::move(config)), connect_(std::move(connect)), done_(std::move(done)),
+      peer_timeline_(parts.env.clock)
 {
     statistics_.start_ns = p_.env.clock.now_ns();
     statistics_.expected_downtime_ms = static_cast<std::int64_t>(p_.limits.downtime_limit_ms);
@@ -158,9 +159,10 @@ Result<void> Outgoing::send_preamble()
     // Files and commands get QEMU's stream byte for byte; whoever is at the end of a socket can
     // answer.
     if (signals_.path_required || channel_->has(io::Feature::Shutdown)) {
-        return_path_.emplace(*channel_, signals_);
+        return_path_.emplace(*channel_, signals_, peer_timeline_);
         stream::write_command(out, Command::OpenReturnPath);
         stream::write_command_be32(out, Command::Ping, kGodwitPing);
+        ask_clock();
         asked_ns_ = p_.env.clock.now_ns();
     } else {
         peer_ = Peer::Silent;
@@ -263,6 +265,8 @@ Result<bool> Outgoing::near_enough()
 
 Result<void> Outgoing::round(Budget& budget)
 {
+    if (peer_ == Peer::Godwit && p_.env.clock.now_ns() - clock_asked_ > 1000 * kMs)
+        ask_clock();
     for (StateEntry* entry : live_entries()) {
         if (rate_.exceeded(out_->position(), p_.limits.max_bandwidth))
             break;
@@ -437,6 +441,8 @@ void Outgoing::finish(Result<void> result)
     if (channel_)
         (void)channel_->shutdown(io::Shutdown::Both);
     return_path_.reset();
+    if (auto told = peer_timeline_.result(); told)
+        p_.timeline->set_peer(std::move(*told));
     channel_.reset();  // nothing is written any more
     statistics_.total_ms = (p_.env.clock.now_ns() - statistics_.start_ns) / kMs;
     score(finished);

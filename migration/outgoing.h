@@ -5,6 +5,7 @@
 
 #include "io/channel.h"
 #include "migration/environment.h"
+#include "migration/insight/peer_timeline.h"
 #include "migration/insight/timeline.h"
 #include "migration/live_state.h"
 #include "migration/notifier.h"
@@ -134,6 +135,7 @@ private:
     void end_probe() noexcept;
     void foretell(std::int64_t now);
     void score(bool completed);
+    void ask_clock();
     bool has(Capability c) const noexcept { return config_.capabilities.has(c); }
 
     Parts p_;
@@ -147,6 +149,8 @@ private:
     io::ChannelPtr channel_;
     std::optional<stream::ChannelSink> sink_;
     std::optional<stream::StreamWriter> out_;
+    PeerTimeline peer_timeline_;
+    std::int64_t clock_asked_ = 0;
     std::optional<ReturnPath> return_path_;
     // Who is at the other end; decided before the guest stops.
     enum class Peer : std::uint8_t { Unknown, Silent, Qemu, Godwit };

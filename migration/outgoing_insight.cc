@@ -137,6 +137,14 @@ void Outgoing::foretell(std::int64_t now)
         p_.env.emit_forecast(report);
 }
 
+// A question between two sections; the answer with the shortest way counts.
+void Outgoing::ask_clock()
+{
+    clock_asked_ = p_.env.clock.now_ns();
+    if (const auto ping = peer_timeline_.ask_clock(); ping)
+        stream::write_command_be32(*out_, stream::Command::Ping, *ping);
+}
+
 void Outgoing::score(bool completed)
 {
     forecaster_.ended(

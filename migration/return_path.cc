@@ -11,8 +11,8 @@ namespace godwit::migration {
 
 using stream::ReturnMessage;
 
-ReturnPath::ReturnPath(io::Channel& channel, Signals& signals)
-    : channel_(channel), signals_(signals),
+ReturnPath::ReturnPath(io::Channel& channel, Signals& signals, PeerTimeline& timeline)
+    : channel_(channel), signals_(signals), timeline_(timeline),
       thread_("mig/return", [this](const std::stop_token&) { run(); })
 {}
 
@@ -59,6 +59,12 @@ Result<void> ReturnPath::listen()
             signals_.tell([&] { signals_.peer_error = std::move(text); });
             break;
         }
+        case ReturnMessage::GodwitClock:
+            timeline_.clock_told(frame.payload);
+            break;
+        case ReturnMessage::GodwitTimeline:
+            timeline_.events_told(frame.payload);
+            break;
         case ReturnMessage::RequestPagesId:
         case ReturnMessage::RequestPages:
         case ReturnMessage::RecvBitmap:

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "io/channel.h"
+#include "migration/insight/peer_timeline.h"
 #include "migration/signals.h"
 #include "util/thread.h"
 
@@ -13,7 +14,7 @@ namespace godwit::migration {
 ///          channel down first.
 class ReturnPath {
 public:
-    ReturnPath(io::Channel& channel, Signals& signals);
+    ReturnPath(io::Channel& channel, Signals& signals, PeerTimeline& timeline);
 
 private:
     void run();
@@ -21,6 +22,7 @@ private:
 
     io::Channel& channel_;
     Signals& signals_;
+    PeerTimeline& timeline_;
     NamedThread thread_;
 };
 

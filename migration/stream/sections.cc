@@ -179,18 +179,32 @@ constexpr auto kReturnMessages = std::to_array<ReturnShape>({
     {0, 0},
 });
 
+// What only Godwits say.
+std::optional<ReturnShape> shape_of_ours(ReturnMessage type)
+{
+    switch (type) {
+    case ReturnMessage::GodwitError:
+    case ReturnMessage::GodwitTimeline:
+        return ReturnShape{0, kMaxReturnPayload};
+    case ReturnMessage::GodwitClock:
+        return ReturnShape{12, 12};
+    default:
+        return std::nullopt;
+    }
+}
+
 }  // namespace
 
 Result<ReturnFrame> read_return_message(StreamReader& in)
 {
     const std::uint16_t type = GW_TRY(in.get_be16());
     const std::uint16_t length = GW_TRY(in.get_be16());
-    const bool text = type == static_cast<std::uint16_t>(ReturnMessage::GodwitError);
-    if (!text && (type == 0 || type >= kReturnMessages.size()))
+    const std::optional<ReturnShape> ours = shape_of_ours(static_cast<ReturnMessage>(type));
+    if (!ours && (type == 0 || type >= kReturnMessages.size()))
         return in.error_here(
             Errc::BadFormat,
             fmt::format("unknown return-path message {} of {} bytes", type, length));
-    const ReturnShape shape = text ? ReturnShape{0, kMaxReturnPayload} : kReturnMessages[type];
+    const ReturnShape shape = ours.value_or(kReturnMessages[ours ? 0 : type]);
     if (length < shape.least || length > shape.most)
         return in.error_here(Errc::BadFormat,
                              fmt::format("return-path message {} has {} bytes, expected {} to {}",

@@ -63,6 +63,10 @@ enum class ReturnMessage : std::uint16_t {
     SwitchoverAck = 7,
     /// Between Godwits only, once they know each other: the destination's error as text.
     GodwitError = 0x4757,
+    /// Its clock: the value of the PING that asked, and nanoseconds.
+    GodwitClock = 0x4758,
+    /// A piece of its timeline: docs/migration/timeline.md.
+    GodwitTimeline = 0x4759,
 };
 
 /// What stands in front of a body. Part and End carry only the section id.
