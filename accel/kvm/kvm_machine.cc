@@ -41,6 +41,7 @@ Result<void> KvmMachine::enable_dirty_log(std::uint32_t ring_entries)
         manual_protect_ = (flags & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) != 0 &&
                           enable(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
                                  static_cast<std::uint64_t>(flags & wanted), "KVM_ENABLE_CAP");
+        initially_set_ = manual_protect_ && (flags & KVM_DIRTY_LOG_INITIALLY_SET) != 0;
         return {};
     }
     if (!std::has_single_bit(ring_entries))

@@ -35,6 +35,8 @@ public:
     std::uint32_t dirty_ring_entries() const noexcept { return dirty_ring_entries_; }
     /// The bitmap log protects pages again only when told to (KVM_CLEAR_DIRTY_LOG).
     bool manual_protect() const noexcept { return manual_protect_; }
+    /// Manual protection, and a log that is switched on says of every page that it was written.
+    bool initially_set() const noexcept { return initially_set_; }
     /// Bytes of KVM_GET_XSAVE2's answer; 0 = only KVM_GET_XSAVE, 4096 bytes.
     std::size_t xsave2_bytes() const noexcept { return xsave2_bytes_; }
     bool has_sregs2() const noexcept { return sregs2_; }
@@ -57,6 +59,7 @@ private:
     bool irqchip_ = false;
     std::uint32_t dirty_ring_entries_ = 0;
     bool manual_protect_ = false;
+    bool initially_set_ = false;
     std::size_t xsave2_bytes_ = 0;
     bool sregs2_ = false;
     bool exception_payload_ = false;

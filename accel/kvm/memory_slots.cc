@@ -28,13 +28,6 @@ bool wanted(const system::MemorySection& section)
     return section.kind != system::RegionKind::Io && section.block != nullptr;
 }
 
-/// The mask of bits [from, to) of a word, both at most 64.
-std::uint64_t bits_between(std::uint64_t from, std::uint64_t to)
-{
-    const std::uint64_t below_to = to >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << to) - 1;
-    return from >= 64 ? 0 : below_to & ~((std::uint64_t{1} << from) - 1);
-}
-
 }  // namespace
 
 MemorySlots::MemorySlots(const KvmMachine& machine, RunGate& gate, Log log)
@@ -89,6 +82,7 @@ Result<void> MemorySlots::region_add(const system::MemorySection& section)
         free_ids_.push_back(slot.id);
         return done;
     }
+    begin_log(slot);
     slots_.emplace(slot.start, std::move(slot));
     return {};
 }
@@ -130,12 +124,12 @@ Result<void> MemorySlots::update_logging(Slot& slot)
         sync(slot);
     GW_TRY(apply(slot, slot.size, on));
     slot.logging = on;
-    slot.reported.clear();
+    begin_log(slot);
     return {};
 }
 
-template <class F>
-void MemorySlots::for_slots(const system::MemorySection& section, F&& f)
+void MemorySlots::for_slots(const system::MemorySection& section,
+                            const std::function<void(Slot&)>& f)
 {
     if (!wanted(section))
         return;
@@ -218,80 +212,6 @@ void MemorySlots::log_sync(const system::MemorySection& section)
 void MemorySlots::log_sync_global(bool)
 {
     harvest();
-}
-
-/// Reads the kernel's bitmap of the slot and marks it in the block's log; with a ring, harvests.
-void MemorySlots::sync(Slot& slot)
-{
-    if (machine_.dirty_ring_entries() != 0)
-        return static_cast<void>(harvest_locked());
-    const std::uint64_t pages = slot.size >> kPageBits;
-    const std::size_t count = (pages + 63) / 64;
-    std::vector<std::uint64_t> words(count);
-    kvm_dirty_log log{};
-    log.slot = slot.id;
-    log.dirty_bitmap = words.data();
-    if (auto done = GW_KVM(machine_.fd(), KVM_GET_DIRTY_LOG, &log); !done) {
-        log_.report(std::move(done).error().context("dirty log of '" + slot.block->id() + "'"));
-        return;
-    }
-    words.back() &= bits_between(0, pages % 64 == 0 ? 64 : pages % 64);
-    const std::uint64_t first = slot.block_offset >> kPageBits;
-    const unsigned shift = first % 64;
-    if (shift == 0) {
-        slot.block->dirty().mark_words(first, words.data(), words.size());
-    } else {  // the slot starts inside of a word of the block's bitmap
-        std::vector<std::uint64_t> moved(count + 1);
-        for (std::size_t i = 0; i < count; ++i) {
-            moved[i] |= words[i] << shift;
-            moved[i + 1] |= words[i] >> (64 - shift);
-        }
-        if (moved.back() == 0)
-            moved.pop_back();
-        slot.block->dirty().mark_words(first - shift, moved.data(), moved.size());
-    }
-    slot.reported = std::move(words);
-}
-
-void MemorySlots::log_clear(const system::MemorySection& section)
-{
-    if (!machine_.manual_protect())
-        return;
-    for_slots(section, [&](Slot& slot) {
-        if (!slot.logging || slot.reported.empty())
-            return;
-        const std::uint64_t from = std::max(section.start, slot.start) - slot.start;
-        const std::uint64_t to =
-            std::min(section.start + section.size, slot.start + slot.size) - slot.start;
-        clear(slot, from >> kPageBits, (to - from) >> kPageBits);
-    });
-}
-
-/// Protects again the pages of [first, first + count) that the last sync reported.
-void MemorySlots::clear(Slot& slot, std::uint64_t first, std::uint64_t count)
-{
-    const std::uint64_t pages = slot.size >> kPageBits;
-    const std::uint64_t first_word = first / 64;
-    const std::uint64_t end_word = (first + count + 63) / 64;
-    std::vector<std::uint64_t> words(slot.reported.begin() +
-                                         static_cast<std::ptrdiff_t>(first_word),
-                                     slot.reported.begin() + static_cast<std::ptrdiff_t>(end_word));
-    words.front() &= bits_between(first % 64, 64);
-    if ((first + count) % 64 != 0)
-        words.back() &= bits_between(0, (first + count) % 64);
-    if (std::ranges::all_of(words, [](std::uint64_t word) { return word == 0; }))
-        return;
-    kvm_clear_dirty_log log{};
-    log.slot = slot.id;
-    log.first_page = first_word * 64;
-    log.num_pages = static_cast<std::uint32_t>(std::min(end_word * 64, pages) - log.first_page);
-    log.dirty_bitmap = words.data();
-    if (auto done = GW_KVM(machine_.fd(), KVM_CLEAR_DIRTY_LOG, &log); !done) {
-        log_.report(std::move(done).error().context("dirty log of '" + slot.block->id() + "'"));
-        return;
-    }
-    for (std::size_t i = 0; i < words.size(); ++i)
-        slot.reported[first_word + i] &= ~words[i];
 }
 
 void MemorySlots::add_ring(DirtyRing ring)

@@ -7,13 +7,16 @@
 #include "accel/kvm/kvm_machine.h"
 #include "accel/kvm/run_gate.h"
 #include "system/memory_listener.h"
+#include "system/populated_pages.h"
 #include "util/log.h"
 #include "util/thread.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace godwit::accel::kvm {
@@ -67,6 +70,9 @@ private:
         bool section_logged = false;
         bool logging = false;
         std::vector<std::uint64_t> reported;  ///< dirty at the last sync and not cleared since
+        /// Chunks of the block, from the slot's first, that were not re-armed since the log was
+        /// switched on; empty if there is none.
+        std::vector<bool> virgin;
     };
     using Slots = std::map<system::GuestAddr, Slot>;
 
@@ -74,13 +80,16 @@ private:
     Result<void> update_logging(Slot& slot);
     void sync(Slot& slot);
     void clear(Slot& slot, std::uint64_t first, std::uint64_t count);
+    void begin_log(Slot& slot);
+    void mark_reported(Slot& slot, std::uint64_t first, std::uint64_t count);
+    void mark_populated(Slot& slot, std::uint64_t first, std::uint64_t count);
+    static void adopt_virgin(Slot& slot, std::uint64_t first, std::uint64_t count);
     /// Entries that were in the rings.
     std::size_t harvest_locked();
     std::uint32_t reset_rings();
     void assume_all_dirty();
     void reap(const std::stop_token& stop);
-    template <class F>
-    void for_slots(const system::MemorySection& section, F&& f);
+    void for_slots(const system::MemorySection& section, const std::function<void(Slot&)>& f);
 
     const KvmMachine& machine_;
     RunGate& gate_;
@@ -92,6 +101,7 @@ private:
     std::uint32_t max_slots_;
     bool global_log_ = false;
     std::vector<DirtyRing> rings_;
+    std::optional<system::PopulatedPages> populated_;  ///< once a log was switched on
     bool overrun_told_ = false;
     NamedThread reaper_;  ///< while all is logged in rings: they fill up within milliseconds
 };

@@ -33,8 +33,9 @@ struct PageRun {
 enum class DirtyClient : unsigned { Migration, Display, Rate };
 inline constexpr unsigned kDirtyClients = 3;
 
-/// Write protection is re-armed in pieces of 64 MiB.
-inline constexpr std::uint64_t kDirtyChunkPages = (std::uint64_t{64} << 20) >> kPageBits;
+/// Write protection is re-armed in pieces of 4 MiB: what is written between a sync and the moment
+/// its piece is re-armed is read afterwards anyway and need not be sent twice.
+inline constexpr std::uint64_t kDirtyChunkPages = (std::uint64_t{4} << 20) >> kPageBits;
 
 /// Which pages of one RAM block changed since they were last taken.
 ///

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/ram/dirty_tracker.h"
 
-#include "migration/ram/populated.h"
 #include "system/main_loop.h"
+#include "system/populated_pages.h"
 
 #include <algorithm>
 #include <bit>
@@ -31,7 +31,6 @@ Result<void> DirtyTracker::start()
         order_.push_back(block);
         bitmaps_.push_back({block, std::vector<std::uint64_t>((block->page_count() + 63) / 64),
                             block->page_count(), 0});
-        unarmed_.emplace_back((block->page_count() >> kClearShift) + 1, true);
     }
     // Log first, look second: what is written in between is seen at least once.
     GW_TRY(env_.dirty.start());
@@ -40,7 +39,7 @@ Result<void> DirtyTracker::start()
         std::vector<PageRun> stale;
         bitmap.block->dirty().bitmap(DirtyClient::Migration).take({0, bitmap.pages}, stale);
     }
-    const PopulatedPages populated = PopulatedPages::open();
+    const system::PopulatedPages populated = system::PopulatedPages::open();
     for (Bitmap& bitmap : bitmaps_)
         mark(bitmap, populated.runs(*bitmap.block));
     return ok();
@@ -84,37 +83,20 @@ std::uint64_t DirtyTracker::sync(bool last)
     const system::MachineGuardIfNeeded guard(env_.lock);
     env_.dirty.sync(last);
     std::uint64_t fresh = 0;
-    for (std::size_t i = 0; i < bitmaps_.size(); ++i) {
-        Bitmap& bitmap = bitmaps_[i];
-        std::vector<PageRun> runs;
-        bitmap.block->dirty().bitmap(DirtyClient::Migration).take({0, bitmap.pages}, runs);
+    for (Bitmap& bitmap : bitmaps_) {
+        taken_.clear();
+        bitmap.block->dirty().bitmap(DirtyClient::Migration).take({0, bitmap.pages}, taken_);
         std::uint64_t here = 0;
-        for (const PageRun& run : runs)
+        for (const PageRun& run : taken_)
             each_word(run, [&](std::uint64_t word, std::uint64_t mask) {
                 here += static_cast<std::uint64_t>(std::popcount(mask & ~bitmap.words[word]));
                 bitmap.words[word] |= mask;
             });
         bitmap.dirty += here;
         fresh += here;
-        // The log of everything that was just read must be re-armed before it is read again.
-        unarmed_[i].assign(unarmed_[i].size(), true);
     }
     dirty_ += fresh;
     return fresh;
-}
-
-void DirtyTracker::rearm(Bitmap& bitmap, PageRun pages)
-{
-    auto& unarmed = unarmed_[static_cast<std::size_t>(&bitmap - bitmaps_.data())];
-    for (std::uint64_t chunk = pages.first >> kClearShift;
-         chunk <= (pages.first + pages.count - 1) >> kClearShift; ++chunk) {
-        if (!unarmed[chunk])
-            continue;
-        unarmed[chunk] = false;
-        const std::uint64_t first = chunk << kClearShift;
-        env_.dirty.clear(*bitmap.block,
-                         {first, std::min(bitmap.pages - first, std::uint64_t{1} << kClearShift)});
-    }
 }
 
 bool DirtyTracker::take_next(std::uint64_t at_most, BlockRun& run)
@@ -151,7 +133,7 @@ bool DirtyTracker::take_next(std::uint64_t at_most, BlockRun& run)
         }
         end = std::min({end, bitmap.pages, at_page_ + at_most});
         run = {bitmap.block, {at_page_, end - at_page_}};
-        rearm(bitmap, run.pages);
+        env_.dirty.clear(*bitmap.block, run.pages);
         each_word(run.pages,
                   [&](std::uint64_t word, std::uint64_t mask) { bitmap.words[word] &= ~mask; });
         bitmap.dirty -= run.pages.count;

@@ -55,15 +55,12 @@ private:
         std::uint64_t pages;
         std::uint64_t dirty;
     };
-    static constexpr unsigned kClearShift = 18;  // pages whose log is re-armed together
-
     void mark(Bitmap& bitmap, const std::vector<system::PageRun>& runs);
-    void rearm(Bitmap& bitmap, system::PageRun pages);
 
     Environment& env_;
     std::vector<system::RamBlock*> order_;
     std::vector<Bitmap> bitmaps_;
-    std::vector<std::vector<bool>> unarmed_;  // per bitmap: chunks whose log is to be re-armed
+    std::vector<system::PageRun> taken_;  // by sync(), kept for its memory
     std::size_t at_block_ = 0;
     std::uint64_t at_page_ = 0;
     std::uint64_t dirty_ = 0;

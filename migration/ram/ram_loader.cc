@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/ram/ram_loader.h"
 
-#include "migration/ram/populated.h"
 #include "migration/ram/ram_format.h"
 #include "migration/ram/xbzrle.h"
 #include "migration/ram/zero_page.h"
 #include "system/main_loop.h"
+#include "system/populated_pages.h"
 
 #include <array>
 #include <cstring>
@@ -25,7 +25,7 @@ Error bad(StreamReader& in, std::string message)
 
 // What the machine put there while it was built (firmware, a kernel) comes with the stream if it is
 // still there at the source.
-Result<void> empty(system::RamBlock& block, const PopulatedPages& populated)
+Result<void> empty(system::RamBlock& block, const system::PopulatedPages& populated)
 {
     const bool drops_to_zero = block.fd() < 0 || block.shared();
     for (const system::PageRun& run : populated.runs(block)) {
@@ -47,7 +47,7 @@ Result<void> empty(system::RamBlock& block, const PopulatedPages& populated)
 Result<void> RamLoader::setup()
 {
     const system::MachineGuardIfNeeded guard(env_.lock);
-    const PopulatedPages populated = PopulatedPages::open();
+    const system::PopulatedPages populated = system::PopulatedPages::open();
     for (system::RamBlock* block : env_.memory.blocks()) {
         if (!block->migratable())
             continue;

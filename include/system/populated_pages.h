@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-namespace godwit::migration {
+namespace godwit::system {
 
 /// Asks the kernel which pages hold something, without touching any.
 ///
@@ -28,23 +28,28 @@ public:
     static PopulatedPages open();
 
     /// Runs of pages of `block` that may hold something else than zeros, lowest first.
-    std::vector<system::PageRun> runs(const system::RamBlock& block) const;
+    std::vector<PageRun> runs(const RamBlock& block) const
+    {
+        return runs(block, {0, block.page_count()});
+    }
+    /// The same for `within` only, which lies in the visible part of the block.
+    std::vector<PageRun> runs(const RamBlock& block, PageRun within) const;
 
     /// For tests: the slower way, although the kernel has PAGEMAP_SCAN.
     void force_fallback() noexcept { can_scan_ = false; }
     bool uses_scan() const noexcept { return can_scan_; }
 
 private:
-    bool add_present(const system::RamBlock& block, std::vector<system::PageRun>& out) const;
-    bool scan(const system::RamBlock& block, std::vector<system::PageRun>& out) const;
-    bool read_pagemap(const system::RamBlock& block, std::vector<system::PageRun>& out) const;
+    using Runs = std::vector<PageRun>;
+    bool add_present(const RamBlock& block, PageRun within, Runs& out) const;
+    bool scan(const RamBlock& block, PageRun within, Runs& out) const;
+    bool read_pagemap(const RamBlock& block, PageRun within, Runs& out) const;
 
     UniqueFd pagemap_;
     bool can_scan_ = false;
 };
 
 /// Sorted and joined: what is in either list.
-std::vector<system::PageRun> merge_runs(std::vector<system::PageRun> a,
-                                        const std::vector<system::PageRun>& b);
+std::vector<PageRun> merge_runs(std::vector<PageRun> a, const std::vector<PageRun>& b);
 
-}  // namespace godwit::migration
+}  // namespace godwit::system

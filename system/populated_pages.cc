@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "migration/ram/populated.h"
+#include "system/populated_pages.h"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -10,14 +10,9 @@
 #include <cerrno>
 #include <cstdint>
 
-namespace godwit::migration {
+namespace godwit::system {
 
 namespace {
-
-using system::kPageBits;
-using system::kPageSize;
-using system::PageRun;
-using system::RamBlock;
 
 // PAGEMAP_SCAN as in Linux, Documentation/admin-guide/mm/pagemap.rst; older headers lack it.
 struct PageRegion {
@@ -72,11 +67,12 @@ ScanArgument scan_argument(std::uint64_t start, std::uint64_t end, std::span<Pag
 }
 
 /// Data of the backing file, in pages of the block; false when the file system cannot tell.
-bool data_in_file(const RamBlock& block, std::vector<PageRun>& out)
+bool data_in_file(const RamBlock& block, PageRun within, std::vector<PageRun>& out)
 {
     const auto begin = static_cast<off_t>(block.fd_offset());
-    const auto end = begin + static_cast<off_t>(block.used_length());
-    for (off_t at = begin; at < end;) {
+    const auto from = begin + static_cast<off_t>(within.first << kPageBits);
+    const auto end = from + static_cast<off_t>(within.count << kPageBits);
+    for (off_t at = from; at < end;) {
         const off_t data = ::lseek(block.fd(), at, SEEK_DATA);
         if (data < 0)
             return errno == ENXIO;  // nothing behind `at`
@@ -107,34 +103,35 @@ PopulatedPages PopulatedPages::open()
     return pages;
 }
 
-std::vector<PageRun> PopulatedPages::runs(const RamBlock& block) const
+std::vector<PageRun> PopulatedPages::runs(const RamBlock& block, PageRun within) const
 {
-    const std::vector<PageRun> all{{0, block.page_count()}};
+    const std::vector<PageRun> all{within};
     std::vector<PageRun> found;
-    if (!add_present(block, found))
+    if (!add_present(block, within, found))
         return all;
     if (block.fd() >= 0) {
         std::vector<PageRun> in_file;
-        if (!data_in_file(block, in_file))
+        if (!data_in_file(block, within, in_file))
             return all;
         found = merge_runs(std::move(found), in_file);
     }
     return found;
 }
 
-bool PopulatedPages::add_present(const RamBlock& block, std::vector<PageRun>& out) const
+bool PopulatedPages::add_present(const RamBlock& block, PageRun within, Runs& out) const
 {
     if (!pagemap_)
         return false;
-    return can_scan_ ? scan(block, out) : read_pagemap(block, out);
+    return can_scan_ ? scan(block, within, out) : read_pagemap(block, within, out);
 }
 
-bool PopulatedPages::scan(const RamBlock& block, std::vector<PageRun>& out) const
+bool PopulatedPages::scan(const RamBlock& block, PageRun within, Runs& out) const
 {
     std::array<PageRegion, 512> regions;
     const auto base = reinterpret_cast<std::uint64_t>(block.host());
-    const std::uint64_t end = base + block.used_length();
-    for (std::uint64_t at = base; at < end;) {
+    const std::uint64_t from = base + (within.first << kPageBits);
+    const std::uint64_t end = from + (within.count << kPageBits);
+    for (std::uint64_t at = from; at < end;) {
         ScanArgument argument = scan_argument(at, end, regions);
         const int count = ::ioctl(pagemap_.get(), kPagemapScan, &argument);
         if (count < 0 || argument.walk_end <= at)
@@ -149,13 +146,13 @@ bool PopulatedPages::scan(const RamBlock& block, std::vector<PageRun>& out) cons
     return true;
 }
 
-bool PopulatedPages::read_pagemap(const RamBlock& block, std::vector<PageRun>& out) const
+bool PopulatedPages::read_pagemap(const RamBlock& block, PageRun within, Runs& out) const
 {
     std::vector<std::uint64_t> entries(64 * 1024);
     const std::uint64_t first_entry = reinterpret_cast<std::uint64_t>(block.host()) >> kPageBits;
-    for (std::uint64_t page = 0; page < block.page_count();) {
-        const std::uint64_t want =
-            std::min<std::uint64_t>(entries.size(), block.page_count() - page);
+    const std::uint64_t end = within.first + within.count;
+    for (std::uint64_t page = within.first; page < end;) {
+        const std::uint64_t want = std::min<std::uint64_t>(entries.size(), end - page);
         const ssize_t got = ::pread(pagemap_.get(), entries.data(), want * 8,
                                     static_cast<off_t>((first_entry + page) * 8));
         if (got <= 0 || got % 8 != 0)
@@ -184,4 +181,4 @@ std::vector<PageRun> merge_runs(std::vector<PageRun> a, const std::vector<PageRu
     return joined;
 }
 
-}  // namespace godwit::migration
+}  // namespace godwit::system

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "migration/ram/populated.h"
+#include "system/populated_pages.h"
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-namespace godwit::migration {
+namespace godwit::system {
 namespace {
-
-using system::GuestMemory;
-using system::kPageSize;
-using system::PageRun;
-using system::RamBlock;
-using system::RamSource;
 
 constexpr std::uint64_t kPages = 4096;
 
@@ -61,6 +55,23 @@ TEST_P(PopulatedPagesSuite, ExactlyTheTouchedPagesAreFound)
         touch(*ram, page);
     EXPECT_EQ(pages().runs(*ram),
               (std::vector<PageRun>{{0, 1}, {5, 2}, {1000, 1}, {kPages - 1, 1}}));
+}
+
+TEST_P(PopulatedPagesSuite, OnlyWhatWasAskedForIsLookedAt)
+{
+    for (const RamSource source : {RamSource::Anonymous, RamSource::Memfd}) {
+        GuestMemory memory;
+        auto ram = memory.create({.id = "ram",
+                                  .used_length = kPages * kPageSize,
+                                  .source = source,
+                                  .shared = source == RamSource::Memfd,
+                                  .huge_page_advice = false});
+        ASSERT_TRUE(ram);
+        for (const std::uint64_t page : {3ul, 10ul, 11ul, 19ul, 20ul, 30ul})
+            touch(**ram, page);
+        const std::vector<PageRun> expected{{10, 2}, {19, 1}};
+        EXPECT_EQ(pages().runs(**ram, {4, 16}), expected);
+    }
 }
 
 TEST_P(PopulatedPagesSuite, AskingTouchesNothing)
@@ -112,4 +123,4 @@ TEST(MergeRuns, JoinsWhatTouchesOrOverlaps)
 }
 
 }  // namespace
-}  // namespace godwit::migration
+}  // namespace godwit::system
