@@ -117,8 +117,9 @@ def samples_of_switchover(attempt):
     last = next((e for e in attempt.of("switchover", side=SOURCE) if e.name == "ram" and e.length), None)
     if attempt.status != "completed" or not last or not attempt.samples:
         return []
-    before, rate = attempt.samples[-1], (last.bytes or 0) / last.length
-    return [Sample(last.start, before.sent, before.left, rate, 0, 0), Sample(last.end, before.sent + (last.bytes or 0), 0, rate, 0, 0)]
+    before, size = attempt.samples[-1], last.bytes or 0
+    return [Sample(last.start, before.sent, before.left, size / last.length, 0, 0),
+            Sample(last.end, before.sent + size, 0, size / last.length, 0, 0)]
 
 
 def event_of(event, side):

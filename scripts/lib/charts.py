@@ -22,6 +22,10 @@ def seconds(value):
     return f"{minutes}:{rest:02} min"
 
 
+def milliseconds(value):
+    return seconds(value / 1e3)
+
+
 def ticks(span, most=7):
     """Round numbers from 0 to `span`, at most `most` + 1 of them."""
     if span <= 0:
@@ -81,7 +85,8 @@ def curves(title, axis, series, describe, passes=()):
     marks = byte_ticks(top * 1.02)
     top = max(top * 1.05, marks[-1])
     lines = "".join(f'<line class="grid-line" x1="0" x2="1000" y1="{y(m, top):.1f}" y2="{y(m, top):.1f}"/>' for m in marks)
-    lines += "".join(f'<line class="pass-line" x1="{axis.at(t) * 10:.1f}" x2="{axis.at(t) * 10:.1f}" y1="0" y2="200"/>' for t in passes)
+    places = [f"{axis.at(t) * 10:.1f}" for t in passes]
+    lines += "".join(f'<line class="pass-line" x1="{x}" x2="{x}" y1="0" y2="200"/>' for x in places)
     paths = "".join(path(axis, points, top, style) for _, style, points in series)
     names = "".join(f'<span class="key {style}">{text(name)}</span>' for name, style, _ in series)
     scale = "".join(f'<span style="bottom:{m / top * 100:.2f}%">{text(describe(m))}</span>' for m in marks)
@@ -123,4 +128,10 @@ def table(head, rows, numeric=()):
         return f"<td{kind}>{text(str(value))}</td>"
     top = "".join(f'<th scope="col"{" class=n" if at in numeric else ""}>{text(word)}</th>' for at, word in enumerate(head))
     body = "".join("<tr>" + "".join(cell(at, value) for at, value in enumerate(line)) + "</tr>" for line in rows)
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="table"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    whole = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="table">{whole}</div>'
+
+
+def section(name, title, body, lead=""):
+    lead = f'<p class="lead">{text(lead)}</p>' if lead else ""
+    return f'<section id="{name}"><h2>{text(title)}</h2>{lead}{body}</section>'

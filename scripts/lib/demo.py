@@ -22,7 +22,7 @@ import view
 from follow import follow
 from guests import BARE, GUESTS, MIB
 from qmp import QmpError
-from vmm import ROOT, Vmm, default_binary
+from vmm import Vmm, default_binary
 
 
 class DemoError(RuntimeError):

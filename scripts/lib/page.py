@@ -9,9 +9,11 @@ import time
 import advice
 import charts
 import sections
+import waterfall
 from attempt import attempts_of
 from charts import text
 
+SETTINGS = {"max-bandwidth", "downtime-limit", "multifd-channels", "avail-switchover-bandwidth", "max-postcopy-bandwidth"}
 STYLE = pathlib.Path(__file__).resolve().parent / "page.css"
 
 
@@ -21,9 +23,9 @@ def render(recording):
     newest = attempts[0]
     title = recording.get("title") or "Migration"
     title = title[0].upper() + title[1:]
+    shown = (sections.timeline, sections.curves, waterfall.waterfall, sections.devices, sections.pages, sections.passes, sections.forecast)
     parts = [heading(recording, newest, title), errors(newest), sections.tiles(newest, recording), sections.check(recording),
-             sections.timeline(newest), sections.curves(newest), sections.waterfall(newest), sections.devices(newest), sections.pages(newest),
-             sections.passes(newest), sections.forecast(newest), earlier(attempts[1:]), about(recording, newest)]
+             *(section(newest) for section in shown), earlier(attempts[1:]), about(recording, newest)]
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -74,7 +76,8 @@ def errors(attempt):
     for side, said in dict.fromkeys(attempt.errors):
         what, advised = advice.about(said)
         where = f"At the {side}" + (f", about {what}" if what else "")
-        rows.append(f'<li><p class="faint">{text(where)}</p><p><code>{text(said)}</code></p><p><b>What to do:</b> {text(advised)}</p></li>')
+        rows.append(f'<li><p class="faint">{text(where)}</p><p><code>{text(said)}</code></p>'
+                    f'<p><b>What to do:</b> {text(advised)}</p></li>')
     return f'<section class="errors" id="errors"><h2>What went wrong</h2><ul>{"".join(rows)}</ul></section>'
 
 
@@ -91,11 +94,10 @@ def about(recording, attempt):
     notes = [attempt.clock] if attempt.clock else []
     if attempt.dropped:
         notes.append(f"{attempt.dropped} events found no room in the recorder: the middle of the timeline is not complete.")
-    settings = [f"{name} = {value}" for side in recording["sides"][:1] for name, value in side.get("parameters", {}).items()
-                if name in ("max-bandwidth", "downtime-limit", "multifd-channels", "avail-switchover-bandwidth", "max-postcopy-bandwidth")]
+    settings = [f"{name} = {value}" for name, value in recording["sides"][0].get("parameters", {}).items() if name in SETTINGS]
     abilities = recording["sides"][0].get("capabilities", [])
     if settings or abilities:
         notes.append(f"Settings at the source: {', '.join(settings)}; capabilities: {', '.join(abilities) or 'none'}.")
-    notes.append("All figures here were measured by the programs themselves. The raw record is in this file, as JSON in the element with "
-                 "the id “recording”: scripts/report --json prints it. docs/user/seeing-a-migration.md explains its members.")
+    notes.append("All figures here were measured by the programs themselves. The raw record is in this file, as JSON in the element "
+                 "with the id “recording”: scripts/report --json prints it. docs/user/seeing-a-migration.md explains its members.")
     return f'<footer id="about"><h2>About these figures</h2>{"".join(f"<p>{text(note)}</p>" for note in notes)}</footer>'

@@ -88,9 +88,13 @@ def load(text, name="input"):
             raise RecordingError(f"{name}: a recording without sides")
         return found
     attempts = found.get("return") if isinstance(found, dict) else found
-    if isinstance(attempts, list) and attempts and all(isinstance(a, dict) and {"side", "events", "total-us"} <= a.keys() for a in attempts):
+    if isinstance(attempts, list) and attempts and all(map(is_attempt, attempts)):
         return {"format": FORMAT, "version": VERSION, "made": "", "sides": [{"info": {}, "timeline": attempts}]}
     raise RecordingError(f"{name}: neither a recording (scripts/watch --record) nor an answer of query-migrate-timeline")
+
+
+def is_attempt(found):
+    return isinstance(found, dict) and {"side", "status", "events", "total-us"} <= found.keys()
 
 
 def merge(recordings):

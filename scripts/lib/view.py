@@ -219,7 +219,8 @@ def screen(history, guest_status, downtime_limit=None, width=80):
     if received := info.get(RECEIVED):
         lines.append(row("received", f"{size(received['bytes'])} in {duration(received['seconds'])}"))
         lines.append(wire_line(history, width))
-        lines.append(row("loaded", f"{received['devices']} device sections" + (f", last {received['last']}" if received["last"] else "")))
+        last = f", last {received['last']}" if received["last"] else ""
+        lines.append(row("loaded", f"{received['devices']} device sections{last}"))
     if status == "active" and ram:
         lines.append(row("ends", history.eta_text(downtime_limit)))
     lines += verdict_lines(info, width)
@@ -310,7 +311,8 @@ def plain(history, guest_status, downtime_limit=None):
         if any(history.dirty):
             words.append(f"guest writes {size(history.dirty_rate())}/s")
     if received := info.get(RECEIVED):
-        words += [f"received {size(received['bytes'])}", f"wire {size(history.rate())}/s", f"{received['devices']} device sections loaded"]
+        words += [f"received {size(received['bytes'])}", f"wire {size(history.rate())}/s",
+                  f"{received['devices']} device sections loaded"]
     if info.get("status") == "active" and ram:
         words.append(f"ends {history.eta_text(downtime_limit)}")
     if forecast := info.get("x-forecast"):

@@ -9,7 +9,7 @@ import view
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 78, 110, 42, 46
 NAMES = {"test": "Godwit", "reference": "QEMU 10.0.2"}
-FIGURES = {"total": ("total time", 1.0, "s"), "cpu": ("CPU time of both sides", 1.0, "s"), "stop-to-resume": ("downtime, stop to resume", 1e-3, "ms")}
+FIGURES = {"total": ("total time", "s"), "cpu": ("CPU time of both sides", "s"), "stop-to-resume": ("downtime, stop to resume", "ms")}
 STYLE = """<style>
 svg { color-scheme: light dark; font: 13px system-ui, "DejaVu Sans", sans-serif; }
 .ground { fill: #ffffff; } .ink { fill: #14140f; } .faint { fill: #5a5953; } .line { stroke: #e3e2db; } .one { stroke: #5a5953; }
@@ -20,12 +20,14 @@ svg { color-scheme: light dark; font: 13px system-ui, "DejaVu Sans", sans-serif;
 
 
 def picture(height, title, parts):
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html.escape(title)}">{STYLE}'
-            f'<rect class="ground" width="{WIDTH}" height="{height}" rx="6"/>{word(16, 24, title, weight=600)}{"".join(parts)}</svg>\n')
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html.escape(title)}">'
+    ground = f'<rect class="ground" width="{WIDTH}" height="{height}" rx="6"/>'
+    return f'{head}{STYLE}{ground}{word(16, 24, title, weight=600)}{"".join(parts)}</svg>\n'
 
 
 def word(x, y, text, style="ink", anchor="start", weight=400, size=13):
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" font-size="{size}">{html.escape(text)}</text>'
+    return (f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" font-size="{size}">'
+            f'{html.escape(text)}</text>')
 
 
 def x_text(axis, x):
@@ -39,12 +41,15 @@ def curves(title, axis, unit, lines):
     xs = sorted({x for points in lines.values() for x, _ in points})
     def place(x):
         return math.log2(x) if axis == "bytes" else x
+
     span = max(place(xs[-1]) - place(xs[0]), 1e-9)
     top = max(v for points in lines.values() for _, v in points) or 1
     marks = charts.ticks(top * 1.05, 5)
     top = max(top * 1.08, marks[-1])
     def at(x, value):
-        return LEFT + (place(x) - place(xs[0])) / span * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
+        return (LEFT + (place(x) - place(xs[0])) / span * (WIDTH - LEFT - RIGHT),
+                HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM))
+
     parts = []
     for mark in marks:
         y = at(xs[0], mark)[1]
@@ -67,11 +72,12 @@ def growth(kept):
     """{file name: picture}, one for each series and figure."""
     made = {}
     for name, series in kept.items():
-        for figure, (what, scale, unit) in FIGURES.items():
+        for figure, (what, unit) in FIGURES.items():
             lines = {label: [(p["x"], p[label][figure]) for p in series["points"] if label in p] for label in NAMES}
             lines = {label: points for label, points in lines.items() if points}
             if lines:
-                made[f"growth-{name}-{figure}.svg"] = curves(f"{what[0].upper()}{what[1:]} against {series['title']}", series["axis"], unit, lines)
+                title = f"{what[0].upper()}{what[1:]} against {series['title']}"
+                made[f"growth-{name}-{figure}.svg"] = curves(title, series["axis"], unit, lines)
     return made
 
 
@@ -89,7 +95,8 @@ def ratios(rows):
         y = TOP + n * step
         style = "test" if row["ratio"] <= 1 else "reference"
         parts.append(word(left - 8, y + 11, row["name"], "ink", "end", size=12))
-        parts.append(f'<rect class="{style}" stroke="none" x="{left}" y="{y}" width="{max(1.0, at(row["ratio"]) - left):.1f}" height="13" rx="2"/>')
+        length = max(1.0, at(row["ratio"]) - left)
+        parts.append(f'<rect class="{style}" stroke="none" x="{left}" y="{y}" width="{length:.1f}" height="13" rx="2"/>')
         parts.append(word(at(row["ratio"]) + 6, y + 11, f"{row['ratio']:.2f}", "faint", size=12))
     return picture(height, "Godwit / QEMU 10.0.2, measured in turn: shorter is better", parts)
 
@@ -97,7 +104,9 @@ def ratios(rows):
 def rows_table(rows):
     lines = ["| figure | Godwit | QEMU 10.0.2 | ratio | promise |", "| --- | --- | --- | --- | --- |"]
     for row in rows:
-        promise = f"{row['promise']:g}" if row["promise"] is not None else (f"< {row['limit']:g} {row['unit']}" if row["limit"] is not None else "")
+        promise = "" if row["promise"] is None else f"{row['promise']:g}"
+        if row["limit"] is not None:
+            promise = f"< {row['limit']:g} {row['unit']}"
         cells = [f"{row['medians'][side]:.3g} {row['unit']} ± {row['spread'][side]:.0%}" for side in ("test", "reference")]
         lines.append(f"| {row['name']} | {cells[0]} | {cells[1]} | {row['ratio']:.2f} | {promise}{' **broken**' if row['broken'] else ''} |")
     return "\n".join(lines) + "\n"
@@ -105,11 +114,11 @@ def rows_table(rows):
 
 def growth_table(series):
     labels = [label for label in NAMES if any(label in p for p in series["points"])]
-    head = [series["title"]] + [f"{NAMES[label]} {what}" for what, _, _ in FIGURES.values() for label in labels]
+    head = [series["title"]] + [f"{NAMES[label]} {what}" for what, _ in FIGURES.values() for label in labels]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for p in series["points"]:
         cells = [x_text(series["axis"], p["x"])]
-        for figure, (_, _, unit) in FIGURES.items():
+        for figure, (_, unit) in FIGURES.items():
             cells += [f"{p[label][figure]:.3g} {unit}" if label in p else "" for label in labels]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

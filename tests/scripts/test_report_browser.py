@@ -17,8 +17,17 @@ import sample  # noqa: E402
 # The text that is shown, with the colour it has on its ground: WCAG's contrast, the least of the page.
 CONTRAST = """(() => {
   const channel = v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
-  const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number); return 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b); };
-  const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\\)$/.test(c)) return c; } return 'rgb(255,255,255)'; };
+  const light = c => {
+    const [r, g, b] = c.match(/[\\d.]+/g).map(Number);
+    return 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  };
+  const ground = e => {
+    for (; e; e = e.parentElement) {
+      const c = getComputedStyle(e).backgroundColor;
+      if (!/, 0\\)$/.test(c)) return c;
+    }
+    return 'rgb(255,255,255)';
+  };
   let least = 99;
   for (const e of document.querySelectorAll('p, h1, h2, h3, td, th, dt, dd, small, .label, .figure, .key, .ticks span, .scale span')) {
     if (!e.textContent.trim()) continue;
