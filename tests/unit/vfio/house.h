@@ -7,6 +7,7 @@
 #include "hw/register.h"
 #include "hw/vfio/device.h"
 #include "hw/vfio/types.h"
+#include "migration/vm_migration.h"
 #include "system/dirty_tracking.h"
 #include "system/vm.h"
 #include "tests/unit/vfio/support.h"
@@ -130,6 +131,7 @@ struct House {
     std::unique_ptr<PciBus> bus;
     std::unique_ptr<system::Vm> vm = system::Vm::create(log, recorder).value();
     system::MachineGuard guard{vm->lock()};
+    std::unique_ptr<migration::VmMigration> migration = must(migration::VmMigration::create(*vm));
     system::RamBlock* ram = nullptr;
     system::RamBlock* high = nullptr;
     system::RegionId region = 0;  ///< that add_ram() made last
