@@ -3,6 +3,7 @@
 
 #include "hw/vfio/kernel.h"
 #include "hw/vfio/vfio_pci.h"
+#include "hw/vfio/vfio_user_pci.h"
 #include "system/vm.h"
 
 namespace godwit::hw::vfio {
@@ -14,7 +15,8 @@ Result<void> load(system::Vm& vm)
 
 Result<void> load_with(system::Vm& vm, std::shared_ptr<Kernel> kernel)
 {
-    return register_vfio_pci(vm.types(), std::make_shared<GroupSet>(vm, std::move(kernel)));
+    GW_TRY(register_vfio_pci(vm.types(), std::make_shared<GroupSet>(vm, std::move(kernel))));
+    return vm.types().add(VfioUserPci::type());
 }
 
 }  // namespace godwit::hw::vfio

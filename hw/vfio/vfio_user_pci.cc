@@ -28,8 +28,8 @@ system::TypeInfo VfioUserPci::type()
         "x-msg-timeout", 5000U, "milliseconds that an answer may take"));
     return {.name = "vfio-user-pci",
             .parent = "pci-device",
-            .bus = "PCI",
             .hotpluggable = true,
+            .bus = "PCI",
             .description = "a PCI device that a vfio-user server provides",
             .properties = std::move(properties),
             .create = [] { return std::make_unique<VfioUserPci>(); }};
@@ -40,7 +40,7 @@ Result<void> VfioUserPci::check_memory() const
 {
     for (const system::GuestAddr start : kRamStarts) {
         const auto section = vm().memory().find(start);
-        if (!section || section->block == nullptr || section->readonly)
+        if (!section || section->block == nullptr || section->readonly())
             continue;
         const system::RamBlock& block = *section->block;
         if (block.fd() < 0 || !block.shared())
