@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "hw/dma.h"
 #include "hw/pci.h"
 #include "system/vm.h"
 
 #include <algorithm>
 #include <charconv>
 #include <fmt/format.h>
+#include <span>
 
 namespace godwit::hw {
 namespace {
@@ -103,9 +105,11 @@ void PciBus::send_msi(system::Vm& vm, const MsiMessage& message)
     }
     system::KernelIrqchip* irqchip =
         vm.accelerator() != nullptr ? vm.accelerator()->irqchip() : nullptr;
+    // A guest's bad address is its own loss, here and there.
     if (irqchip != nullptr)
-        (void)irqchip->send_msi(message.address,
-                                message.data);  // a guest's bad address is its own loss
+        (void)irqchip->send_msi(message.address, message.data);
+    else
+        (void)dma_write(memory_, message.address, std::as_bytes(std::span(&message.data, 1)));
 }
 
 // --- places ------------------------------------------------------------------------------------
