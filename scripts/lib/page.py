@@ -10,7 +10,7 @@ import advice
 import charts
 import sections
 import waterfall
-from attempt import attempts_of
+from attempt import TARGET, attempts_of
 from charts import text
 
 SETTINGS = {"max-bandwidth", "downtime-limit", "multifd-channels", "avail-switchover-bandwidth", "max-postcopy-bandwidth"}
@@ -75,6 +75,7 @@ def errors(attempt):
     rows = []
     for side, said in dict.fromkeys(attempt.errors):
         what, advised = advice.about(said)
+        side = TARGET if said.startswith("destination: ") else side
         where = f"At the {side}" + (f", about {what}" if what else "")
         rows.append(f'<li><p class="faint">{text(where)}</p><p><code>{text(said)}</code></p>'
                     f'<p><b>What to do:</b> {text(advised)}</p></li>')

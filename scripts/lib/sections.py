@@ -165,9 +165,9 @@ def pages(attempt):
             ("after it ran there", "s5", ram.get("postcopy-bytes", 0))]
     if any(n for _, _, n in sent):
         body += "<h3>Bytes</h3>" + charts.shares([(name, style, n, view.size(n)) for name, style, n in sent if n])
-    skipped = max(0, whole - ram["normal"])
-    lead = (f"The guest has {view.count(whole)} pages of {view.size(size)}. Pages that are rewritten are sent again; "
-            f"at least {view.count(skipped)} were never sent, being zero or never touched.")
+    lead = f"The guest has {view.count(whole)} pages of {view.size(size)}. Pages that are rewritten are sent again."
+    if attempt.status == "completed":
+        lead += f" At least {view.count(max(0, whole - ram['normal']))} were never sent, being zero or never touched."
     return section("pages", "Pages by kind", body, lead)
 
 

@@ -122,3 +122,15 @@ def growth_table(series):
             cells += [f"{p[label][figure]:.3g} {unit}" if label in p else "" for label in labels]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def page(rows, series, folder):
+    """Markdown: the ratios, then each series with its pictures."""
+    parts = []
+    if rows:
+        parts += [f"![Godwit's figures over QEMU's]({folder}/ratios.svg)\n", rows_table(rows)]
+    for name, one in series.items():
+        parts.append(f"### {one['title']}\n")
+        parts.append("\n".join(f"![{what}]({folder}/growth-{name}-{figure}.svg)" for figure, (what, _) in FIGURES.items()) + "\n")
+        parts.append(growth_table(one))
+    return "\n".join(parts)

@@ -87,7 +87,7 @@ def timeline():
 
 def failed():
     return {"id": 1, "side": "source", "status": "failed", "started": 1_763_722_800_000_000, "total-us": 812_000, "dropped": 3, "samples": [],
-            "error-desc": "the destination refused: section </script><b>serial</b> 0: version 4 is too new",
+            "error-desc": "destination: section </script><b>serial</b> 0: version 4 is too new",
             "events": [event("status", "setup", 0), event("error", "stream", 812_000), event("status", "failed", 812_000)]}
 
 

@@ -40,6 +40,11 @@ class Plots(unittest.TestCase):
         self.assertIn("**broken**", plotting.rows_table([ROW | {"broken": True}]))
         self.assertIn("| 16 GiB | 4 s |  |", plotting.growth_table(SERIES["eighth"]))
 
+    def test_a_page_shows_every_picture_that_is_drawn(self):
+        shown = plotting.page([ROW], SERIES, "images")
+        for name in ["ratios.svg", *plotting.growth(SERIES)]:
+            self.assertIn(f"(images/{name})", shown)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -80,7 +80,7 @@ class Report(unittest.TestCase):
         found = parsed(page.render(sample.recording(sample.failed())))
         self.assertLess(found.ids.index("errors"), found.ids.index("summary"))
         text = " ".join(found.texts)
-        self.assertIn("At the source, about the version of a device's state", text)
+        self.assertIn("At the destination, about the version of a device's state", text)
         self.assertIn("version 4 is too new", text)
 
     def test_a_program_without_a_timeline_gets_a_report_of_what_was_seen(self):
