@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 
@@ -31,6 +32,12 @@ class DemoError(RuntimeError):
 
 def say(text=""):
     print(f"   {text}" if text else "", flush=True)
+
+
+def tell(label, text):
+    """A labelled fact, in lines that fit 80 columns."""
+    for at, line in enumerate(textwrap.wrap(text, 64, break_on_hyphens=False, break_long_words=False)):
+        say(f"{label if at == 0 else '':<12}{line}")
 
 
 def title(text):
@@ -140,8 +147,8 @@ def move(options, guest, source, target, uri):
     else:
         checked = give_up(options, guest, source)
     title("Summary")
-    for line in summary(history.info, checked):
-        say(line)
+    for label, text in summary(history.info, checked):
+        tell(label, text)
     sides = [recording.side_of(source.qmp, history, "source")]
     if status == "completed":
         sides.append(recording.side_of(target.qmp, role="target"))
@@ -155,17 +162,17 @@ def preflight(source, uri):
         if recording.ask(source.qmp, "migrate-check", uri=uri) is None:
             return
     except QmpError as error:
-        say(f"check       left out: {error}")
+        tell("check", f"left out: {error}")
         return
     while (found := source.qmp.execute("query-migrate-check"))["status"] == "running":
         time.sleep(0.02)
     if found["status"] == "failed":
-        say(f"check       {found.get('error-desc', 'failed')}")
+        tell("check", found.get("error-desc", "failed"))
     else:
         told = [f"{what} {said}" for what, said in sections.check_words(found) if what != "peer"]
-        say(f"check       {found['verdict']}: {', '.join(told)}")
+        tell("check", f"{found['verdict']}: {', '.join(told)}")
         for difference in found.get("differences", ()):
-            say(f"            {difference['desc']}")
+            tell("", difference["desc"])
     say()
 
 
@@ -181,22 +188,21 @@ def give_up(options, guest, source):
 
 
 def summary(info, checked):
-    """What a person can quote."""
+    """What a person can quote: labels and texts."""
     ram = info["ram"]
     seconds = info["total-time"] / 1e3
     if "downtime" in info:
-        yield f"total       {view.duration(seconds)}"
-        yield f"downtime    {info['downtime']} ms{downtime_parts(info)}"
-        if foretold := info.get("x-downtime", {}).get("predicted"):
-            yield f"            {foretold:.1f} ms were predicted"
+        yield "total", view.duration(seconds)
+        foretold = info.get("x-downtime", {}).get("predicted")
+        yield "downtime", f"{info['downtime']} ms{downtime_parts(info)}" + (f"; predicted {foretold:.1f}" if foretold else "")
     else:
-        yield f"given up    after {view.duration(seconds)}, {ram['dirty-sync-count']} passes"
-    yield f"throughput  {view.size(ram['transferred'] / max(seconds, 1e-3))}/s, {view.size(ram['transferred'])} in all"
+        yield "given up", f"after {view.duration(seconds)}, {ram['dirty-sync-count']} passes"
+    yield "throughput", f"{view.size(ram['transferred'] / max(seconds, 1e-3))}/s, {view.size(ram['transferred'])} in all"
     pages = ram["total"] // ram["page-size"]
     skipped = max(0, pages - ram["normal"])  # a page that was sent twice hides one that was not sent at all
-    yield (f"pages       {view.count(ram['normal'])} sent in {ram['dirty-sync-count']} passes, "
-           f"at least {view.count(skipped)} of {view.count(pages)} skipped")
-    yield f"memory      {checked}"
+    yield "pages", (f"{view.count(ram['normal'])} sent in {ram['dirty-sync-count']} passes, "
+                    f"at least {view.count(skipped)} of {view.count(pages)} skipped")
+    yield "memory", checked
 
 
 def downtime_parts(info):
@@ -205,13 +211,13 @@ def downtime_parts(info):
         kinds[part["kind"]] = kinds.get(part["kind"], 0) + part.get("duration-us", 0)
     if not kinds:
         return ""
-    return " = " + " + ".join(f"{kind} {took / 1e3:.1f}" for kind, took in kinds.items() if took >= 50)
+    return " = " + " + ".join(f"{kind}\xa0{took / 1e3:.1f}" for kind, took in kinds.items() if took >= 50)
 
 
 def leave_report(options, guest, sides, checked):
     kept = recording.save(pathlib.Path(options.report).with_suffix(".json"), sides, title=guest.text, checked=checked)
     pathlib.Path(options.report).write_text(page.render(kept))
-    say(f"report      {options.report}")
+    tell("report", options.report)
 
 
 def positive(text):
