@@ -15,7 +15,6 @@ namespace {
 constexpr std::uint64_t kCr0Pe = 1;
 constexpr std::uint64_t kEflagsVm = 1 << 17;
 constexpr std::uint64_t kEferLma = 1 << 10;
-constexpr std::uint32_t kPresent = 1u << 15;
 constexpr std::uint32_t kDpl = 3u << 13;
 
 /// hflags and hflags2 that are more than a summary.

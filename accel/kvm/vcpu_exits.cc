@@ -92,7 +92,6 @@ void KvmVcpu::give_up(std::string what)
 {
     unfinished_ = false;
     request_pause();
-    CpuState state;
     vm().log().error(fmt::format("{}\n{}", what, describe_registers()));
     system::Vm& machine = vm();
     machine.loop().post([&machine] {

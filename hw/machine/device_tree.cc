@@ -64,7 +64,8 @@ public:
     }
     std::vector<std::byte> take()
     {
-        buffer_.resize(fdt_totalsize(buffer_.data()));
+        const void* tree = buffer_.data();
+        buffer_.resize(fdt_totalsize(tree));
         return std::move(buffer_);
     }
 
