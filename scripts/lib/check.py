@@ -60,6 +60,8 @@ class Tally:
         results = build / "meson-logs" / "testlog.junit.xml"
         results.unlink(missing_ok=True)
         command = ["meson", "test", "-C", str(build), "--no-rebuild", "--print-errorlogs"]
+        if env:
+            command += ["--timeout-multiplier", "4"]  # a sanitizer slows programs down
         for suite in suites:
             command += ["--suite", suite]
         if jobs:
@@ -70,6 +72,7 @@ class Tally:
             print(f"  FAIL  {name}: meson test left no result\n{run.stdout}", flush=True)
             return
         passed, failed, skipped = count_cases(results, name)
+        failed += unfinished(build / "meson-logs" / "testlog.json", name)
         if run.returncode != 0 and not failed:
             failed = [f"{name}: meson test exited with {run.returncode}"]
         self.passed += passed
@@ -103,6 +106,13 @@ def count_cases(results, prefix):
         else:
             passed += 1
     return passed, failed, skipped
+
+
+def unfinished(log, prefix):
+    """The test programs that ended before they could write down their cases: out of time, or by a signal."""
+    programs = [json.loads(line) for line in log.read_text().splitlines()]
+    return [f"{prefix}: {p['name']}: {p['result'].lower()}, exit status {p['returncode']}" for p in programs
+            if p["result"] in ("TIMEOUT", "ERROR", "INTERRUPT") or p["returncode"] not in (0, 1, 77)]
 
 
 def build(tally, kind, *targets):
