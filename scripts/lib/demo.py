@@ -2,7 +2,7 @@
 """Boots a guest, asks its monitors, and moves a writing guest to another process while it runs, checking its memory.
 
 As root the two sides live in two network namespaces joined by a link that --link shapes; otherwise they meet on
-loopback. Leaves a report of the move. Ctrl-C at any point leaves nothing behind."""
+loopback and --link limits the sender. Leaves a report of the move. Ctrl-C at any point leaves nothing behind."""
 import argparse
 import os
 import pathlib
@@ -112,7 +112,8 @@ def live_migration(options, scratch, net):
     title("2. A guest that keeps writing moves while it runs")
     guest = (BootSector if options.kvm else Synth)(options, scratch)
     say(guest.text)
-    say(f"over {net.text}" + (f", {options.delay:g} ms late each way" if options.delay else ""))
+    limit = f", sender limited to {options.link} Mbit/s" if options.link and not net.source else ""
+    say(f"over {net.text}{limit}" + (f", {options.delay:g} ms late each way" if options.delay else ""))
     if net.trouble:
         say(f"({net.trouble})")
     say()
@@ -121,15 +122,17 @@ def live_migration(options, scratch, net):
         with Vmm(options.binary, [*guest.arguments("target"), "-incoming", "defer"], "target", net.target, scratch) as target:
             target.qmp.execute("migrate-incoming", uri=f"tcp:{net.address}:0")
             port = int(target.qmp.execute("query-migrate")["socket-address"][0]["port"])
+            # Where no link can be shaped, the sender holds itself back.
+            bandwidth = 0 if net.source else options.link * 125_000
             if options.delay:
                 with network.Relay(net, port, options.delay) as relay:
-                    return move(options, guest, source, target, f"tcp:{net.address}:{relay.port}")
-            return move(options, guest, source, target, f"tcp:{net.address}:{port}")
+                    return move(options, guest, source, target, f"tcp:{net.address}:{relay.port}", bandwidth)
+            return move(options, guest, source, target, f"tcp:{net.address}:{port}", bandwidth)
 
 
-def move(options, guest, source, target, uri):
+def move(options, guest, source, target, uri, bandwidth):
     """Moves, checks, tells and reports; false when the guest writes too fast to be moved."""
-    settings = {"max_bandwidth": 0}
+    settings = {"max_bandwidth": bandwidth}
     if options.downtime:
         settings["downtime_limit"] = options.downtime
     source.qmp.execute("migrate-set-parameters", **settings)
@@ -232,7 +235,7 @@ def parse_arguments():
     parser.add_argument("--kvm", action="store_true", help="move a boot-sector guest under KVM instead of a synthetic one")
     parser.add_argument("--size", type=int, default=512, metavar="MIB", help="RAM of the guest that moves (%(default)s)")
     parser.add_argument("--rate", type=int, default=60, metavar="MIB_PER_S", help="what it writes, 0 = all it can (%(default)s)")
-    parser.add_argument("--link", type=int, metavar="MBIT", help="limit of the link, 0 = none (1000 between namespaces)")
+    parser.add_argument("--link", type=int, default=1000, metavar="MBIT", help="limit of the link, 0 = none (%(default)s)")
     parser.add_argument("--delay", type=float, default=0, metavar="MS", help="what each way of the link takes (%(default)s)")
     parser.add_argument("--downtime", type=int, metavar="MS", help="downtime limit of the migration (its default)")
     parser.add_argument("--patience", type=positive, default=20, metavar="S", help="give up after so long (%(default)s)")
@@ -244,8 +247,6 @@ def parse_arguments():
         parser.error("--size: at least 8 MiB")
     if options.kvm and not guests.kvm_works():
         parser.error("--kvm: /dev/kvm is not there or may not be opened")
-    if options.link is None:
-        options.link = 1000 if network.may_build() else 0
     return options
 
 

@@ -33,9 +33,9 @@ class Network:
                 self._build(rate)
             except subprocess.CalledProcessError as error:
                 self.close()
-                self.trouble = f"no network namespaces here ({error.stderr.strip() or error}); using loopback"
+                self.trouble = f"no network namespaces here: {error.stderr.strip() or error}"
         elif rate:
-            self.trouble = "only root may shape a link: it is loopback, as fast as it can"
+            self.trouble = "network namespaces need root"
 
     @staticmethod
     def _ip(*words, tool="ip"):
