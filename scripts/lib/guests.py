@@ -58,19 +58,6 @@ def wait_for_text(path, text, seconds=30):
     raise RuntimeError(f"the guest did not say {text!r}; it said {said!r}")
 
 
-def wait_for_turns(path, turns, seconds=120):
-    """Until the boot-sector guest has been `turns` times over its hot pages: all is touched then."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        said = pathlib.Path(path).read_bytes() if os.path.exists(path) else b""
-        if b"X" in said:
-            raise RuntimeError(f"the guest found wrong memory: {path}")
-        if said.count(b"B") >= turns:
-            return
-        time.sleep(0.02)
-    raise RuntimeError(f"the guest did not come to {turns} turns: {path}")
-
-
 class Heartbeat:
     """When each side's boot-sector guest came round: its serial lines are pipes here, read by a thread.
 

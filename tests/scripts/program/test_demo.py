@@ -54,6 +54,15 @@ class Demo(unittest.TestCase):
             self.assertEqual([side["info"]["status"] for side in kept["sides"]], ["completed", "completed"])
             self.assertEqual(json.loads(pathlib.Path(scratch, "report.json").read_text()), kept)
 
+    @unittest.skipUnless(guests.kvm_works(), "/dev/kvm may not be used")
+    def test_a_guest_under_kvm_tells_the_gap_by_its_own_beats(self):
+        with tempfile.TemporaryDirectory(prefix="looking-") as scratch:
+            demo = start_demo(scratch, "--size", "32", "--kvm")
+            said, _ = demo.communicate(timeout=60)
+            self.assertEqual(demo.returncode, 0, said)
+            self.assertRegex(said.replace("\n", " "), r"by\s+its own beats it stood still for\s+\d+ ms")
+            self.assertEqual(left_behind(scratch, demo), [])
+
     def test_a_guest_that_is_too_fast_is_given_up_and_runs_on(self):
         with tempfile.TemporaryDirectory(prefix="looking-") as scratch:
             demo = start_demo(scratch, "--size", "128", "--rate", "0", "--link", "200", "--downtime", "1", "--patience", "2")
