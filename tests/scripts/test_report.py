@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The report is made of what was recorded, and says it correctly."""
+import copy
 import html.parser
 import json
 import pathlib
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -51,6 +53,14 @@ def parsed(made):
     found = Balance()
     found.feed(made)
     return found
+
+
+def paths_of(found, path=(), each=3):
+    """Where every member is; of lists only the first ones are looked into."""
+    members = found.items() if isinstance(found, dict) else enumerate(found[:each]) if isinstance(found, list) else ()
+    for key, value in members:
+        yield (*path, key)
+        yield from paths_of(value, (*path, key))
 
 
 class Report(unittest.TestCase):
@@ -157,6 +167,21 @@ class Input(unittest.TestCase):
             run = self.run_report(content)
             self.assertEqual(run.returncode, 1)
             self.assertEqual(len(run.stderr.splitlines()), 1, run.stderr)
+
+    def test_a_record_with_any_member_missing_or_wrong_is_a_page_or_one_clear_error(self):
+        script = runpy.run_path(str(ROOT / "scripts" / "report"))
+        for change in (lambda holder, key: holder.pop(key), lambda holder, key: holder.__setitem__(key, "nonsense"),
+                       lambda holder, key: holder.__setitem__(key, None), lambda holder, key: holder.__setitem__(key, float("nan"))):
+            for path in paths_of(sample.recording()):
+                changed = copy.deepcopy(sample.recording())
+                holder = changed
+                for step in path[:-1]:
+                    holder = holder[step]
+                change(holder, path[-1])
+                try:
+                    self.assertIn("</html>", script["render"](recording.load(json.dumps(changed))))
+                except recording.RecordingError as error:
+                    self.assertEqual(len(str(error).splitlines()), 1)
 
     def test_long_recordings_are_thinned_but_keep_their_ends(self):
         class History:
