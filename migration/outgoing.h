@@ -100,7 +100,9 @@ private:
     Result<void> await_answer();
 
     Result<void> switch_over();
+    Result<void> stop();
     Result<void> stop_guest();
+    Result<void> flush_into_memory();
     Result<void> wait_for_continue();
     Result<void> last_sync();
     Result<void> complete_live();
@@ -186,6 +188,7 @@ private:
     bool gone_ = false;          // the destination may run it
     system::RunState before_{};  // its state then
     std::int64_t stop_ns_ = 0;
+    std::int64_t sync_ns_ = 0;
     std::atomic<bool> in_completion_{false};
 
     mutable std::mutex error_mutex_;

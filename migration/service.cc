@@ -149,6 +149,12 @@ void MigrationService::set_suppress_description(bool on) noexcept
     state_->suppress_description = on;
 }
 
+void MigrationService::set_final_pass(
+    const std::array<std::uint8_t, Environment::kFinalSteps>& order) noexcept
+{
+    state_->env.final_pass = order;
+}
+
 Blockers& MigrationService::blockers() noexcept
 {
     return state_->blockers;

@@ -10,6 +10,7 @@
 #include "util/registration.h"
 #include "util/result.h"
 
+#include <array>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -126,6 +127,11 @@ struct Environment {
     std::function<void(const ForecastReport& report)> emit_forecast{};
     /// Incoming failed and `exit-on-error` is on: ends the program with status 1.
     std::function<void()> exit_with_failure;
+
+    /// The steps of the final pass, by their place in the contract. Another order is for tests that
+    /// show what it breaks.
+    static constexpr std::size_t kFinalSteps = 6;
+    std::array<std::uint8_t, kFinalSteps> final_pass{0, 1, 2, 3, 4, 5};
 
     // Set by MigrationService::machine_done().
     std::string machine_name{};  ///< versioned, as the configuration section carries it

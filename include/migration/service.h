@@ -15,6 +15,7 @@
 #include "util/registration.h"
 #include "util/result.h"
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -67,6 +68,8 @@ public:
     void set_dirty_ring(bool on) noexcept;  ///< the accelerator has one
     void set_ignore_unknown_sections(bool on) noexcept;
     void set_suppress_description(bool on) noexcept;
+    /// For tests: see Environment::final_pass.
+    void set_final_pass(const std::array<std::uint8_t, Environment::kFinalSteps>& order) noexcept;
 
     Blockers& blockers() noexcept;
     /// Blocks while the Registration lives; refused while an attempt runs.

@@ -218,5 +218,81 @@ TEST(FinalPass, SaysWhereTheDowntimeWent)
                                    "globalstate", "flush", "handover", "resume"));
 }
 
+// --- Any other order loses something
+// --------------------------------------------------------------
+
+// What each step owes the next, as bytes that must arrive.
+struct Owing : TestMachine {
+    Owing()
+    {
+        // The vCPU's last store, which becomes visible when it has left the guest.
+        run_state.set_hooks({.pause_vcpus = [this] { write(5, 55); },
+                             .resume_vcpus = [] {},
+                             .stop_clock = {},
+                             .start_clock = {},
+                             .emit = {}});
+        // A table that is made from the guest's memory and written back to it.
+        notifier = service->notifiers().add({"table", 0, [this](Moment m) -> Result<void> {
+                                                 if (m == Moment::InCompletion)
+                                                     write(7, word(5) + 1);
+                                                 return ok();
+                                             }});
+        // A device whose last DMA only its own log knows.
+        dirty.on_sync = [this](bool last) {
+            if (last)
+                write(8, 88);
+        };
+        // A device that looks at guest memory when it is loaded.
+        reader = registry
+                     .add(kTestDevice, extra, {.instance_id = 9},
+                          {.post_load = [this](stream::Version) -> Result<void> {
+                              read = {word(5), word(7), word(8)};
+                              return ok();
+                          }})
+                     .value();
+    }
+    ~Owing() { service->shut_down(); }
+
+    DeviceState extra{.value = 4711};
+    std::array<std::uint64_t, 3> read{};
+    Registration notifier;
+    Registration reader;
+};
+
+// Whether everything arrived.
+bool arrives(const std::array<std::uint8_t, Environment::kFinalSteps>& order)
+{
+    Owing a;
+    Owing b;
+    b.extra = {};
+    a.service->set_final_pass(order);
+    a.start_guest();
+    auto [left, right] = io::make_memory_channels(1 << 20).value();
+    EXPECT_TRUE(b.expect_from(std::move(right)));
+    EXPECT_TRUE(a.migrate_to(std::move(left)));
+    if (a.wait_for_end() != Status::Completed || b.wait_for_end() != Status::Completed)
+        return false;
+    const std::array<std::uint64_t, 3> right_words{55, 56, 88};
+    return b.extra.value == 4711 && b.read == right_words && b.word(5) == 55 && b.word(7) == 56 &&
+           b.word(8) == 88;
+}
+
+TEST(FinalPassOrder, LosesNothingAsTheDesignHasIt)
+{
+    EXPECT_TRUE(arrives({0, 1, 2, 3, 4, 5}));
+}
+
+TEST(FinalPassOrder, LosesSomethingWhenAnyTwoStepsChangePlaces)
+{
+    constexpr std::array<const char*, Environment::kFinalSteps> kNames = {
+        "stop", "flush into memory", "last sync", "pages", "devices", "end mark"};
+    for (std::size_t i = 0; i < kNames.size(); ++i)
+        for (std::size_t j = i + 1; j < kNames.size(); ++j) {
+            std::array<std::uint8_t, Environment::kFinalSteps> order{0, 1, 2, 3, 4, 5};
+            std::swap(order[i], order[j]);
+            EXPECT_FALSE(arrives(order)) << kNames[i] << " <-> " << kNames[j];
+        }
+}
+
 }  // namespace
 }  // namespace godwit::migration
