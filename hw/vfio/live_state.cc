@@ -167,16 +167,20 @@ Result<void> VfioLiveState::setup(StreamWriter& out, const migration::SourceCont
     return ok();
 }
 
-/// Asks the device what it has.
+/// What the device has.
+Result<void> VfioLiveState::ask()
+{
+    const auto guard = walker_->lock();
+    GW_TRY(check_lost());
+    left_ = GW_TRY(with_context(walker_->dialect().remaining(walker_->state()),
+                                fmt::format("{}: device state {}: asking for the size", name(),
+                                            to_string(walker_->state()))));
+    return ok();
+}
+
 Result<void> VfioLiveState::refresh()
 {
-    GW_TRY(check_lost());
-    {
-        const auto guard = walker_->lock();
-        left_ = GW_TRY(with_context(walker_->dialect().remaining(walker_->state()),
-                                    fmt::format("{}: device state {}: asking for the size", name(),
-                                                to_string(walker_->state()))));
-    }
+    GW_TRY(ask());
     const system::MachineGuardIfNeeded guard(lock_);
     untracked_ = host_.untracked_bytes();
     return ok();
@@ -236,8 +240,7 @@ Result<Progress> VfioLiveState::iterate(StreamWriter& out, Budget& budget)
         } while (more && !budget.spent(out.position()));
         if (!more) {
             last_round_ = round;
-            if (!left_.tells_initial)
-                left_.initial = left_.dirty = 0;
+            GW_TRY(ask());  // its count is better than ours: data comes with a frame around it
         }
     }
     const bool initial_done =

@@ -109,6 +109,7 @@ private:
     struct Chunks;
 
     Result<void> check_lost() const;
+    Result<void> ask();
     Result<void> refresh();
     Result<bool> read_one(Chunks& chunks, DataRead& got);
     Result<void> move(MigrationState to);
