@@ -37,6 +37,8 @@ public:
     Result<void> recover_by_reset() override { return device_.recover_by_reset(); }
     void state_changed(MigrationState state) override
     {
+        if (state == MigrationState::Running)
+            device_.rearm_if_needed();
         if (state == MigrationState::Running)  // some devices take no eventfds before
             device_.rearm_if_needed();
         if (!device_.migration_properties().events || state == MigrationState::Error)

@@ -107,9 +107,16 @@ void VfioLiveState::recover(MigrationState to) noexcept
 {
     if (move(to))
         return;
+    (void)reset_device();
+}
+
+Result<void> VfioLiveState::reset_device()
+{
     const system::MachineGuardIfNeeded guard(lock_);
-    if (auto reset = host_.recover_by_reset())
-        host_.state_changed(MigrationState::Running);
+    GW_TRY(host_.recover_by_reset());
+    was_reset();
+    host_.state_changed(MigrationState::Running);
+    return ok();
 }
 
 void VfioLiveState::was_reset() noexcept
@@ -120,22 +127,12 @@ void VfioLiveState::was_reset() noexcept
     walker_->was_reset();
 }
 
-Result<void> VfioLiveState::about_to_save()
-{
-    StreamWriter out;
-    GW_TRY(with_context(host_.save_config(out), "configuration"));
-    config_ = out.take();
-    return ok();
-}
-
 Result<void> VfioLiveState::cannot_run(Error error)
 {
     // Here a reset would throw away what came from the other side.
     if (loaded_)
         return error;
-    GW_TRY(with_context(host_.recover_by_reset(), error.message() + "; and the reset failed"));
-    host_.state_changed(MigrationState::Running);
-    return ok();
+    return with_context(reset_device(), error.message() + "; and the reset failed");
 }
 
 // --- Source --------------------------------------------------------------------------------------
@@ -147,7 +144,6 @@ Result<void> VfioLiveState::setup(StreamWriter& out, const migration::SourceCont
     left_ = {};
     untracked_ = last_round_ = 0;
     transferred_ = 0;
-    config_.clear();
     if (context.capabilities.has(Capability::PostcopyRam))
         return Error(
             Errc::Unsupported,
@@ -257,12 +253,7 @@ Result<Progress> VfioLiveState::iterate(StreamWriter& out, Budget& budget)
 Result<void> VfioLiveState::complete_precopy(StreamWriter& out)
 {
     GW_TRY(check_lost());
-    if (walker_->state() != MigrationState::StopCopy) {
-        // The guest was stopped already when the migration began.
-        const system::MachineGuardIfNeeded guard(lock_);
-        GW_TRY(with_context(about_to_save(), name()));
-    }
-    GW_TRY(move(MigrationState::StopCopy));
+    GW_TRY(move(MigrationState::StopCopy));  // unless its group did it
     Chunks chunks(out, transferred_, walker_->dialect().whole_chunks());
     for (DataRead got; got.more != DataRead::More::End;) {
         GW_TRY(read_one(chunks, got));
@@ -285,10 +276,7 @@ Result<void> VfioLiveState::save_final(StreamWriter& out)
 {
     GW_TRY(check_lost());
     put_mark(out, mark::kConfig);
-    if (config_.empty())
-        GW_TRY(with_context(host_.save_config(out), "configuration"));
-    else
-        out.put_bytes(config_);
+    GW_TRY(with_context(host_.save_config(out), name() + ": configuration"));
     put_mark(out, mark::kEnd);
     return ok();
 }
@@ -308,7 +296,6 @@ void VfioLiveState::cleanup() noexcept
     left_ = {};
     untracked_ = 0;
     buffer_ = {};
-    config_ = {};
 }
 
 }  // namespace godwit::hw::vfio

@@ -41,6 +41,7 @@ class MigrationHost {
 public:
     virtual ~MigrationHost() = default;
     virtual const std::string& name() const = 0;
+    /// What this program keeps of it: the device itself may not be asked in STOP_COPY.
     virtual Result<void> save_config(migration::StreamWriter& out) = 0;
     virtual Result<void> load_config(migration::StreamReader& in) = 0;
     /// Ends in RUNNING.
@@ -98,7 +99,6 @@ public:
     Result<void> walk_to(MigrationState to) override;
     void arrived(MigrationState at) override { host_.state_changed(at); }
     bool is_saving_now() const override { return saving_; }
-    Result<void> about_to_save() override;
     Result<void> cannot_run(Error error) override;
 
     void was_reset() noexcept;
@@ -117,6 +117,7 @@ private:
     Result<void> load_marks(migration::StreamReader& in);
     Result<void> load_final(migration::StreamReader& in);
     void recover(MigrationState to) noexcept;
+    Result<void> reset_device();
 
     MigrationHost& host_;
     system::MachineLock& lock_;
@@ -130,8 +131,7 @@ private:
     bool initial_sent_ = false;
     Remaining left_;
     std::uint64_t untracked_ = 0;
-    std::uint64_t last_round_ = 0;   // bytes since the device last said that there is nothing now
-    std::vector<std::byte> config_;  // taken before STOP_COPY
+    std::uint64_t last_round_ = 0;  // bytes since the device last said that there is nothing now
     std::atomic<std::uint64_t> transferred_{0};
 
     // Destination

@@ -127,9 +127,7 @@ void VfioLiveState::load_cleanup() noexcept
     if (loaded_ || walker_->state() == MigrationState::Running)
         return;
     // Half a state is none: leaving RESUMING would be refused, and rightly.
-    const system::MachineGuardIfNeeded guard(lock_);
-    if (host_.recover_by_reset())
-        host_.state_changed(MigrationState::Running);
+    (void)reset_device();
 }
 
 }  // namespace godwit::hw::vfio

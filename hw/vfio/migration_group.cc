@@ -89,18 +89,8 @@ Result<void> MigrationGroup::handle(bool running)
     return running ? start_all() : stop_all();
 }
 
-/// Takes down what can only be read before STOP_COPY, of those for which `due` holds.
-Result<void> MigrationGroup::snapshot(bool (*due)(MigrationState))
-{
-    for (GroupMember* member : members_)
-        if (member->is_saving_now() && due(member->state()))
-            GW_TRY(with_context(member->about_to_save(), member->name()));
-    return ok();
-}
-
 Result<void> MigrationGroup::stop_all()
 {
-    GW_TRY(snapshot([](MigrationState at) { return is_pre_copy(at); }));
     auto result = first_of(move_all([](const GroupMember& m) -> std::optional<MigrationState> {
         if (m.state() == MigrationState::PreCopy && m.states().p2p)
             return std::nullopt;  // the first round failed
@@ -113,7 +103,6 @@ Result<void> MigrationGroup::stop_all()
     // A plain pause ends here: the guest may go on.
     if (run_state_.state() != system::RunState::FinishMigrate)
         return ok();
-    GW_TRY(snapshot([](MigrationState at) { return at == MigrationState::Stop; }));
     return first_of(move_all([](const GroupMember& m) {
         return m.is_saving_now() ? std::optional(MigrationState::StopCopy) : std::nullopt;
     }));

@@ -36,8 +36,6 @@ public:
     virtual void arrived(MigrationState at) = 0;
     /// It takes part in an outgoing migration.
     virtual bool is_saving_now() const = 0;
-    /// It is about to enter STOP_COPY, where its registers may no longer be read.
-    virtual Result<void> about_to_save() = 0;
     /// It did not become RUNNING: the last resort.
     virtual Result<void> cannot_run(Error error) = 0;
 };
@@ -75,7 +73,6 @@ private:
     };
     std::vector<Failure> move_all(const Target& target);
     Result<void> first_of(std::vector<Failure> failures);
-    Result<void> snapshot(bool (*due)(MigrationState));
     Result<void> stop_all();
     Result<void> start_all();
 

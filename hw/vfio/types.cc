@@ -2,6 +2,7 @@
 #include "hw/vfio/types.h"
 
 #include "hw/vfio/kernel.h"
+#include "hw/vfio/migration_group.h"
 #include "hw/vfio/vfio_pci.h"
 #include "hw/vfio/vfio_user_pci.h"
 #include "system/vm.h"
@@ -15,8 +16,11 @@ Result<void> load(system::Vm& vm)
 
 Result<void> load_with(system::Vm& vm, std::shared_ptr<Kernel> kernel)
 {
-    GW_TRY(register_vfio_pci(vm.types(), std::make_shared<GroupSet>(vm, std::move(kernel))));
-    return vm.types().add(VfioUserPci::type());
+    // All devices of the machine, whoever stands behind them, stop and start together.
+    const auto migration = std::make_shared<MigrationGroup>(vm.run_state());
+    GW_TRY(register_vfio_pci(vm.types(), std::make_shared<GroupSet>(vm, std::move(kernel)),
+                             migration));
+    return register_vfio_user_pci(vm.types(), migration);
 }
 
 }  // namespace godwit::hw::vfio

@@ -123,7 +123,8 @@ void VfioPci::close() noexcept
     attached_ = nullptr;
 }
 
-Result<void> register_vfio_pci(system::TypeRegistry& types, std::shared_ptr<GroupSet> groups)
+Result<void> register_vfio_pci(system::TypeRegistry& types, std::shared_ptr<GroupSet> groups,
+                               std::shared_ptr<MigrationGroup> migration)
 {
     using system::property;
     const std::shared_ptr<Kernel> kernel = groups->shared_kernel();
@@ -143,7 +144,11 @@ Result<void> register_vfio_pci(system::TypeRegistry& types, std::shared_ptr<Grou
                       .bus = "PCI",
                       .description = "VFIO-based PCI device assignment",
                       .properties = std::move(properties),
-                      .create = [groups] { return std::make_unique<VfioPci>(groups); }});
+                      .create = [groups, migration] {
+                          auto made = std::make_unique<VfioPci>(groups);
+                          made->set_migration_group(migration);
+                          return made;
+                      }});
 }
 
 }  // namespace godwit::hw::vfio

@@ -42,6 +42,8 @@ private:
     int device_fd_ = -1;  ///< borrowed from the back end
 };
 
-Result<void> register_vfio_pci(system::TypeRegistry& types, std::shared_ptr<GroupSet> groups);
+/// `migration`: what its devices stop and start with.
+Result<void> register_vfio_pci(system::TypeRegistry& types, std::shared_ptr<GroupSet> groups,
+                               std::shared_ptr<MigrationGroup> migration);
 
 }  // namespace godwit::hw::vfio

@@ -19,22 +19,6 @@ constexpr std::array<system::GuestAddr, 2> kRamStarts{0, std::uint64_t{4} << 30}
 
 }  // namespace
 
-system::TypeInfo VfioUserPci::type()
-{
-    auto properties = device_properties();
-    properties.push_back(system::property<&VfioUserPci::socket_>(
-        "socket", "", "path of the UNIX socket that the server listens on"));
-    properties.push_back(system::property<&VfioUserPci::message_timeout_ms_>(
-        "x-msg-timeout", 5000U, "milliseconds that an answer may take"));
-    return {.name = "vfio-user-pci",
-            .parent = "pci-device",
-            .hotpluggable = true,
-            .bus = "PCI",
-            .description = "a PCI device that a vfio-user server provides",
-            .properties = std::move(properties),
-            .create = [] { return std::make_unique<VfioUserPci>(); }};
-}
-
 // The server can only map memory that has a descriptor to send.
 Result<void> VfioUserPci::check_memory() const
 {
@@ -45,7 +29,8 @@ Result<void> VfioUserPci::check_memory() const
         const system::RamBlock& block = *section->block;
         if (block.fd() < 0 || !block.shared())
             return Error(Errc::InvalidArgument,
-                         fmt::format("guest memory '{}' cannot be shared with a vfio-user server",
+                         fmt::format("vfio-user-pci: guest memory '{}' cannot be shared with a "
+                                     "vfio-user server",
                                      block.id()))
                 .with_hint(
                     "Use -object memory-backend-memfd,id=mem,size=SIZE,share=on and -machine "
@@ -57,9 +42,9 @@ Result<void> VfioUserPci::check_memory() const
 Result<VfioDevice::Opened> VfioUserPci::open()
 {
     if (socket_.empty())
-        return Error(Errc::InvalidArgument, "property 'socket' is not set");
+        return Error(Errc::InvalidArgument, "vfio-user-pci: property 'socket' is not set");
     if (message_timeout_ms_ == 0)
-        return Error(Errc::InvalidArgument, "property 'x-msg-timeout' is 0");
+        return Error(Errc::InvalidArgument, "vfio-user-pci: property 'x-msg-timeout' is 0");
     GW_TRY(check_memory());
     system::Vm& machine = vm();
     const std::string who = fmt::format("vfio-user-pci '{}'", id().empty() ? socket_ : id());
@@ -79,6 +64,27 @@ Result<VfioDevice::Opened> VfioUserPci::open()
         });
     return Opened{.device = std::make_unique<VfioUserDevice>(connection),
                   .container = std::make_shared<Container>(machine, std::move(memory))};
+}
+
+Result<void> register_vfio_user_pci(system::TypeRegistry& types,
+                                    std::shared_ptr<MigrationGroup> migration)
+{
+    auto properties = device_properties();
+    properties.push_back(system::property<&VfioUserPci::socket_>(
+        "socket", "", "path of the UNIX socket that the server listens on"));
+    properties.push_back(system::property<&VfioUserPci::message_timeout_ms_>(
+        "x-msg-timeout", 5000U, "milliseconds that an answer may take"));
+    return types.add({.name = "vfio-user-pci",
+                      .parent = "pci-device",
+                      .hotpluggable = true,
+                      .bus = "PCI",
+                      .description = "a PCI device that a vfio-user server provides",
+                      .properties = std::move(properties),
+                      .create = [migration] {
+                          auto made = std::make_unique<VfioUserPci>();
+                          made->set_migration_group(migration);
+                          return made;
+                      }});
 }
 
 }  // namespace godwit::hw::vfio

@@ -9,6 +9,10 @@
 #include <cstdint>
 #include <string>
 
+namespace godwit::system {
+class TypeRegistry;
+}
+
 namespace godwit::hw::vfio {
 
 /// Shape    everything but the connection is VfioDevice's.
@@ -16,8 +20,6 @@ namespace godwit::hw::vfio {
 ///          server could map; those of the connection.
 class VfioUserPci final : public VfioDevice {
 public:
-    static system::TypeInfo type();
-
     std::string socket_;
     std::uint32_t message_timeout_ms_ = 5000;
 
@@ -27,5 +29,9 @@ protected:
 private:
     Result<void> check_memory() const;
 };
+
+/// `migration`: what its devices stop and start with.
+Result<void> register_vfio_user_pci(system::TypeRegistry& types,
+                                    std::shared_ptr<MigrationGroup> migration);
 
 }  // namespace godwit::hw::vfio
