@@ -57,7 +57,7 @@ class Chromium:
                     raise RuntimeError(f"{method}: {message['error']}")
                 return message["result"]
 
-    def _next(self, seconds=60):
+    def _next(self, seconds=60 * float(os.environ.get("GODWIT_TEST_PATIENCE", "1"))):
         deadline = time.monotonic() + seconds
         while b"\0" not in self.buffer:
             ready, _, _ = select.select([self.to_read], [], [], max(0, deadline - time.monotonic()))

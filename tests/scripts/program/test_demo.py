@@ -18,6 +18,7 @@ from vmm import Vmm, default_binary  # noqa: E402
 
 DEMO = [sys.executable, str(ROOT / "scripts" / "lib" / "demo.py"), "--skip-boot"]
 MIB = 1 << 20
+PATIENCE = 60 * float(os.environ.get("GODWIT_TEST_PATIENCE", "1"))
 
 
 def start_demo(scratch, *options):
@@ -45,7 +46,7 @@ class Demo(unittest.TestCase):
     def test_it_moves_checks_tells_and_reports(self):
         with tempfile.TemporaryDirectory(prefix="looking-") as scratch:
             demo = start_demo(scratch, "--size", "64", "--rate", "20", "--delay", "5")
-            said, _ = demo.communicate(timeout=60)
+            said, _ = demo.communicate(timeout=PATIENCE)
             self.assertEqual(demo.returncode, 0, said)
             for words in ("completed", "total  ", "downtime  ", "throughput  ", "pages  ", "0 wrong", "report.html"):
                 self.assertIn(words, said)
@@ -58,7 +59,7 @@ class Demo(unittest.TestCase):
     def test_a_guest_under_kvm_tells_the_gap_by_its_own_beats(self):
         with tempfile.TemporaryDirectory(prefix="looking-") as scratch:
             demo = start_demo(scratch, "--size", "32", "--kvm")
-            said, _ = demo.communicate(timeout=60)
+            said, _ = demo.communicate(timeout=PATIENCE)
             self.assertEqual(demo.returncode, 0, said)
             self.assertRegex(said.replace("\n", " "), r"by\s+its own beats it stood still for\s+\d+ ms")
             self.assertEqual(left_behind(scratch, demo), [])
@@ -66,7 +67,7 @@ class Demo(unittest.TestCase):
     def test_a_guest_that_is_too_fast_is_given_up_and_runs_on(self):
         with tempfile.TemporaryDirectory(prefix="looking-") as scratch:
             demo = start_demo(scratch, "--size", "128", "--rate", "0", "--link", "200", "--downtime", "1", "--patience", "2")
-            said, _ = demo.communicate(timeout=60)
+            said, _ = demo.communicate(timeout=PATIENCE)
             self.assertEqual(demo.returncode, 3, said)
             self.assertIn("guest running at the source", said)
             self.assertIn("0 wrong", said)
@@ -102,7 +103,7 @@ class Watch(unittest.TestCase):
                 port = target.qmp.execute("query-migrate")["socket-address"][0]["port"]
                 source.qmp.execute("migrate", uri=f"tcp:127.0.0.1:{port}")
                 for side, watch in watches.items():
-                    said, _ = watch.communicate(timeout=60)
+                    said, _ = watch.communicate(timeout=PATIENCE)
                     self.assertEqual(watch.returncode, 0, said)
                     self.assertIn("completed", said.splitlines()[-1])
                     self.assertEqual(json.loads(pathlib.Path(scratch, f"{side}.json").read_text())["sides"][0]["info"]["status"], "completed")
