@@ -102,14 +102,14 @@ bool is_fdset(const io::Address& address)
     return file != nullptr && system::fdset_of_path(file->path);
 }
 
+}  // namespace
+
 bool is_connectable(const io::Address& address)
 {
     return std::holds_alternative<io::InetAddress>(address) ||
            std::holds_alternative<io::UnixAddress>(address) ||
            std::holds_alternative<io::VsockAddress>(address);
 }
-
-}  // namespace
 
 Result<io::Address> main_address(const std::optional<std::string>& uri,
                                  const std::optional<std::vector<MigrationChannel>>& channels)
@@ -150,7 +150,7 @@ Result<Acceptor> acceptor(const io::Address& address, qapi::CommandContext& call
         [l = std::move(listener)](const io::Patience& patience) -> Result<io::ChannelPtr> {
             return GW_TRY(l->accept(patience));
         },
-        std::move(addresses)};
+        std::move(addresses), true};
 }
 
 qapi::SocketAddress to_qapi(const io::SocketAddress& address)

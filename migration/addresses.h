@@ -44,9 +44,13 @@ Result<Connect> connector(const io::Address& address, qapi::CommandContext& call
 struct Acceptor {
     Connect accept;
     std::vector<io::SocketAddress> listening;  ///< what query-migrate shows as socket-address
+    bool again = false;                        ///< accept() may be called more than once
 };
 Result<Acceptor> acceptor(const io::Address& address, qapi::CommandContext& caller,
                           system::FdStore& fds);
+
+/// Whether it can be connected to again and again: a socket with a name.
+bool is_connectable(const io::Address& address);
 
 qapi::SocketAddress to_qapi(const io::SocketAddress& address);
 

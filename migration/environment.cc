@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/environment.h"
 
+#include "migration/pacing/dirty_probe.h"
 #include "system/dirty_tracking.h"
-#include "system/main_loop.h"
 
 #include <chrono>
 
@@ -24,6 +24,8 @@ ListenerDirtySource::ListenerDirtySource(system::AddressSpace& memory, system::G
                                          std::function<void(unsigned)> throttle)
     : memory_(memory), ram_(ram), throttle_(std::move(throttle))
 {}
+
+ListenerDirtySource::~ListenerDirtySource() = default;
 
 Result<void> ListenerDirtySource::start()
 {
@@ -48,32 +50,18 @@ void ListenerDirtySource::clear(system::RamBlock& block, system::PageRun pages)
 
 Result<void> ListenerDirtySource::probe_start()
 {
-    system::DirtyTracking tracking(memory_, ram_);
-    probing_ = GW_TRY(tracking.start(system::DirtyClient::Rate));
-    // What was written before must be seen again when it is written again.
-    tracking.sync();
-    const system::MachineGuardIfNeeded guard(memory_.lock());
-    for (system::RamBlock* block : ram_.blocks()) {
-        tracking.clear(*block, {0, block->page_count()});
-        block->dirty().bitmap(system::DirtyClient::Rate).clear();
-    }
-    return ok();
+    probe_ = std::make_unique<DirtyProbe>(memory_, ram_);
+    return probe_->start();
 }
 
 std::uint64_t ListenerDirtySource::probe_read()
 {
-    system::DirtyTracking(memory_, ram_).sync();
-    const system::MachineGuardIfNeeded guard(memory_.lock());
-    std::uint64_t pages = 0;
-    for (system::RamBlock* block : ram_.blocks())
-        if (block->migratable())
-            pages += block->dirty().bitmap(system::DirtyClient::Rate).count();
-    return pages;
+    return probe_->read();
 }
 
 void ListenerDirtySource::probe_stop() noexcept
 {
-    probing_.reset();
+    probe_.reset();
 }
 
 void ListenerDirtySource::throttle(unsigned percent) noexcept

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/hmp.h"
 
+#include "migration/insight/qmp.h"
 #include "migration/qmp.h"
 #include "qapi/command_context.h"
 #include "system/hmp.h"
@@ -324,10 +325,60 @@ void add_moves(system::HmpTable& table, MigrationQmp& commands)
                }});
 }
 
+Result<void> info_check(InsightQmp& insight, HmpOutput& out)
+{
+    const qapi::MigrationCheckInfo info = GW_TRY(insight.query_migrate_check());
+    out.print(fmt::format("check: {}", qapi::to_string(info.status)));
+    out.print(info.error_desc ? fmt::format(" ({})\n", *info.error_desc) : "\n");
+    if (!info.verdict)
+        return ok();
+    out.print(fmt::format("verdict: {}\ndestination: {}\n", qapi::to_string(*info.verdict),
+                          info.peer.value_or("")));
+    for (const qapi::MigrationDifference& d : *info.differences) {
+        out.print(fmt::format("{}{} {}: {}", d.fatal ? "! " : "  ", qapi::to_string(d.kind), d.name,
+                              d.desc));
+        if (d.source || d.destination)
+            out.print(fmt::format(" ({} here, {} there)", d.source.value_or("none"),
+                                  d.destination.value_or("none")));
+        out.print("\n");
+    }
+    out.print(fmt::format("round trip: {} us\nbandwidth: {} kbytes/s\n", *info.round_trip_us,
+                          *info.bandwidth >> 10));
+    if (info.dirty_rate)
+        out.print(fmt::format("dirty rate: {} kbytes/s\n", *info.dirty_rate >> 10));
+    out.print(fmt::format("touched ram: {} kbytes\n", *info.touched >> 10));
+    if (info.forecast)
+        print_forecast(out, *info.forecast);
+    return ok();
+}
+
+void add_check(system::HmpTable& table, InsightQmp& insight)
+{
+    table.add({.name = "migrate_check",
+               .args = "uri:s",
+               .params = "uri",
+               .help = "compare this machine with a Godwit that waits for a migration at URI, and "
+                       "measure;\n\t\t\t nothing moves, and info migrate_check tells the result",
+               .run = [&](HmpContext& context, const HmpArgs& args, HmpOutput&) {
+                   qapi::MigrateCheckArgs a;
+                   a.uri = args.text("uri");
+                   return insight.migrate_check(context.caller, a);
+               }});
+    table.add_info({.name = "migrate_check",
+                    .args = "",
+                    .params = "",
+                    .help = "show what the last migrate_check found",
+                    .run = [&](HmpContext&, const HmpArgs&, HmpOutput& out) {
+                        return info_check(insight, out);
+                    }});
+}
+
 }  // namespace
 
-void add_human_commands(system::HmpTable& table, MigrationQmp& commands, MigrationService& service)
+void add_human_commands(system::HmpTable& table, MigrationQmp& commands, InsightQmp& insight,
+                        MigrationService& service)
 {
+    add_check(table, insight);
     add_info(table, commands, service);
     add_moves(table, commands);
     table.add({.name = "migrate_set_capability",

@@ -9,10 +9,12 @@ class HmpTable;
 
 namespace godwit::migration {
 
+class InsightQmp;
 class MigrationQmp;
 class MigrationService;
 
 /// `commands` and `service` outlive the table.
-void add_human_commands(system::HmpTable& table, MigrationQmp& commands, MigrationService& service);
+void add_human_commands(system::HmpTable& table, MigrationQmp& commands, InsightQmp& insight,
+                        MigrationService& service);
 
 }  // namespace godwit::migration

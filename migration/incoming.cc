@@ -4,6 +4,7 @@
 #include "migration/incoming.h"
 
 #include "migration/handshake.h"
+#include "migration/insight/check_session.h"
 #include "migration/insight/peer_timeline.h"
 #include "migration/stream/channel_stream.h"
 #include "migration/stream/sections.h"
@@ -59,6 +60,12 @@ private:
 constexpr std::int64_t kSampleNs = 100'000'000;
 // How long a source has to hear why its guest is refused.
 constexpr std::chrono::milliseconds kHearing{1000};
+bool is_check(std::span<const std::byte> head)
+{
+    stream::StreamReader in(head);
+    return in.get_be32().value_or(0) == kCheckMagic;
+}
+
 constexpr std::size_t kReadAhead = std::size_t{512} << 10;
 
 }  // namespace
@@ -100,17 +107,43 @@ void Incoming::run()
 
 Result<void> Incoming::take_over()
 {
+    for (;;) {
+        const std::int64_t since = p_.env.clock.now_ns();
+        channel_ = GW_TRY(accept_(io::Patience{.cancel = cancel_, .deadline = {}}));
+        channel_->set_patience({.cancel = cancel_, .deadline = {}});
+        PoliteSource source(*channel_, p_.env.lock, *p_.timeline);
+        StreamReader in(source, kReadAhead);
+        // A connection counts once something comes through it.
+        auto head = in.peek(4);
+        if (config_.accepts_again && p_.env.facts && head && is_check(*head)) {
+            serve_visitor(in);
+            continue;
+        }
+        p_.timeline->lasted(TimelineKind::Connect, "main", since);
+        accept_ = nullptr;  // the listener goes with it
+        GW_TRY(p_.status.apply(Event::SetupDone));
+        GW_TRY(std::move(head));
+        return take_stream(in);
+    }
+}
+
+// A migrate-check: looks and goes, and we wait on.
+void Incoming::serve_visitor(StreamReader& in)
+{
     const std::int64_t since = p_.env.clock.now_ns();
-    channel_ = GW_TRY(accept_(io::Patience{.cancel = cancel_, .deadline = {}}));
-    p_.timeline->lasted(TimelineKind::Connect, "main", since);
-    accept_ = nullptr;  // the listener goes with it
-    channel_->set_patience({.cancel = cancel_, .deadline = {}});
-    PoliteSource source(*channel_, p_.env.lock, *p_.timeline);
-    StreamReader in(source, kReadAhead);
-    // A connection counts once something comes through it.
-    auto head = in.peek(4);
-    GW_TRY(p_.status.apply(Event::SetupDone));
-    GW_TRY(std::move(head));
+    channel_->set_patience({.cancel = cancel_, .deadline = io::deadline_in(kCheckPatience)});
+    if (auto served = in.skip(4); served) {
+        served = serve_check(*channel_, in, p_.env.facts);
+        if (!served)
+            p_.env.log.warn("migration check: " + served.error().message());
+    }
+    p_.timeline->lasted(TimelineKind::Connect, "check", since);
+    (void)channel_->close();
+    channel_.reset();
+}
+
+Result<void> Incoming::take_stream(StreamReader& in)
+{
     GW_TRY(load_stream(in));
     if (peer_stays_) {
         const std::int64_t asked = p_.env.clock.now_ns();

@@ -32,6 +32,7 @@ struct IncomingConfig {
     bool ignore_unknown_sections = false;
     bool expect_description = true;  ///< off with `suppress-vmdesc`
     bool exit_on_error = true;       ///< a failure ends the program
+    bool accepts_again = false;      ///< `accept` may be called more than once
 };
 
 /// Threads  "mig/incoming" does everything; it holds the machine lock while devices load, and drops
@@ -69,6 +70,8 @@ private:
 
     void run();
     Result<void> take_over();
+    void serve_visitor(stream::StreamReader& in);
+    Result<void> take_stream(stream::StreamReader& in);
     Result<void> load_stream(stream::StreamReader& in);
     Result<void> load_setup();
     void note_sample(std::uint64_t position);

@@ -110,7 +110,8 @@ Result<void> MigrationQmp::migrate_incoming(qapi::CommandContext& context,
     const io::Address address = GW_TRY(main_address(args.uri, args.channels));
     GW_TRY(service_.check_incoming());
     Acceptor from = GW_TRY(acceptor(address, context, vm_.fds()));
-    GW_TRY(service_.incoming(std::move(from.accept), args.exit_on_error.value_or(true)));
+    GW_TRY(
+        service_.incoming(std::move(from.accept), args.exit_on_error.value_or(true), from.again));
     listening_ = std::move(from.listening);
     return ok();
 }

@@ -278,7 +278,7 @@ Result<void> MigrationService::check_incoming() const
     return ok();
 }
 
-Result<void> MigrationService::incoming(Connect accept, bool exit_on_error)
+Result<void> MigrationService::incoming(Connect accept, bool exit_on_error, bool accepts_again)
 {
     ServiceState& s = *state_;
     GW_TRY(check_incoming());
@@ -293,7 +293,8 @@ Result<void> MigrationService::incoming(Connect accept, bool exit_on_error)
                                  {.capabilities = s.capabilities,
                                   .ignore_unknown_sections = s.ignore_unknown_sections,
                                   .expect_description = !s.suppress_description,
-                                  .exit_on_error = exit_on_error},
+                                  .exit_on_error = exit_on_error,
+                                  .accepts_again = accepts_again},
                                  std::move(accept), [] {});
     if (!made) {
         (void)s.destination.apply(Event::Fail);

@@ -2,6 +2,7 @@
 #include "migration/vm_migration.h"
 
 #include "migration/hmp.h"
+#include "migration/insight/facts.h"
 #include "migration/insight/qmp.h"
 #include "migration/qmp.h"
 #include "migration/qmp_statistics.h"
@@ -92,6 +93,7 @@ Result<std::unique_ptr<VmMigration>> VmMigration::create(system::Vm& vm)
                  forecast.changes = report.changes;
                  qapi::emit_migration_forecast(vm.events(), forecast);
              },
+         .facts = [&vm, i = impl.get()] { return machine_facts(vm, *i->service); },
          .exit_with_failure =
              [&vm] {
                  vm.loop().post([&vm] {
@@ -212,7 +214,7 @@ qapi::MigrationInsightCommands& VmMigration::insight_commands() noexcept
 
 void VmMigration::add_human_commands(system::HmpTable& table)
 {
-    migration::add_human_commands(table, *impl_->qmp, *impl_->service);
+    migration::add_human_commands(table, *impl_->qmp, *impl_->insight, *impl_->service);
 }
 
 }  // namespace godwit::migration

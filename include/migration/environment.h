@@ -6,6 +6,7 @@
 
 #include "migration/stream/sections.h"
 #include "system/dirty_log.h"
+#include "util/json_fwd.h"
 #include "util/log.h"
 #include "util/registration.h"
 #include "util/result.h"
@@ -14,6 +15,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -23,8 +25,9 @@ namespace godwit {
 class FlightRecorder;
 }
 namespace godwit::migration {
+class DirtyProbe;
 struct ForecastReport;
-}
+}  // namespace godwit::migration
 namespace godwit::system {
 class AddressSpace;
 class Clocks;
@@ -92,6 +95,7 @@ class ListenerDirtySource final : public DirtySource {
 public:
     ListenerDirtySource(system::AddressSpace& memory, system::GuestMemory& ram,
                         std::function<void(unsigned percent)> throttle);
+    ~ListenerDirtySource() override;
     Result<void> start() override;
     void stop() noexcept override;
     void sync(bool last) override;
@@ -106,7 +110,7 @@ private:
     system::GuestMemory& ram_;
     std::function<void(unsigned)> throttle_;
     Registration logging_;
-    Registration probing_;
+    std::unique_ptr<DirtyProbe> probe_;
 };
 
 /// The parts of one machine. Everything outlives the MigrationService.
@@ -125,6 +129,8 @@ struct Environment {
     std::function<void(std::uint64_t pass)> emit_pass;
     /// A MIGRATION_FORECAST event. May be empty.
     std::function<void(const ForecastReport& report)> emit_forecast{};
+    /// What a migrate-check compares: insight/facts.h. From any thread; empty: checks are refused.
+    std::function<Json()> facts{};
     /// Incoming failed and `exit-on-error` is on: ends the program with status 1.
     std::function<void()> exit_with_failure;
 

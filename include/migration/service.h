@@ -99,7 +99,8 @@ public:
     Result<void> check_incoming() const;
     /// migrate-incoming, or `-incoming URI` once the machine is done. `accept` is called in the
     /// incoming thread. `exit_on_error`: a failure ends the program.
-    Result<void> incoming(Connect accept, bool exit_on_error = true);
+    /// `accepts_again`: it may be called more than once, so that somebody may come for a check.
+    Result<void> incoming(Connect accept, bool exit_on_error = true, bool accepts_again = false);
 
     Status status() const noexcept;  ///< of the side that did something last; any thread
     MigrationReport report();

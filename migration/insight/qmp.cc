@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/insight/qmp.h"
 
+#include "migration/addresses.h"
 #include "migration/insight/timeline.h"
 #include "migration/qmp_statistics.h"
+#include "qapi/migration_insight_events.h"
+#include "system/vm.h"
+
+#include <fmt/format.h>
 
 namespace godwit::migration {
 namespace {
@@ -10,7 +15,12 @@ namespace {
 static_assert(static_cast<std::size_t>(TimelineKind::Error) + 1 == kTimelineKinds);
 static_assert(qapi::kEnumCount<qapi::MigrationTimelineKind> == kTimelineKinds);
 
+static_assert(qapi::kEnumCount<qapi::MigrationDifferenceKind> ==
+              static_cast<std::size_t>(DifferenceKind::Pace) + 1);
+
 constexpr std::int64_t kUs = 1000;
+constexpr std::uint32_t kMeasureMs = 250;
+constexpr std::uint32_t kMaxMeasureMs = 10000;
 
 qapi::MigrationTimelineEvent event_of(const TimelineEvent& event, std::int64_t origin_ns)
 {
@@ -77,6 +87,16 @@ qapi::MigrationTimeline timeline_of(const Timeline& timeline)
 
 }  // namespace
 
+InsightQmp::InsightQmp(system::Vm& vm, MigrationService& service)
+    : vm_(vm), service_(service), checker_(vm, service, [&vm](const CheckResult& result) {
+          std::optional<qapi::MigrationCheckVerdict> verdict;
+          if (result.verdict)
+              verdict = static_cast<qapi::MigrationCheckVerdict>(*result.verdict);
+          qapi::emit_migration_check(
+              vm.events(), static_cast<qapi::MigrationCheckStatus>(result.status), verdict);
+      })
+{}
+
 Result<std::vector<qapi::MigrationTimeline>>
 InsightQmp::query_migrate_timeline(const qapi::QueryMigrateTimelineArgs& args)
 {
@@ -86,14 +106,52 @@ InsightQmp::query_migrate_timeline(const qapi::QueryMigrateTimelineArgs& args)
     return all;
 }
 
-Result<void> InsightQmp::migrate_check(qapi::CommandContext&, const qapi::MigrateCheckArgs&)
+Result<void> InsightQmp::migrate_check(qapi::CommandContext& context,
+                                       const qapi::MigrateCheckArgs& args)
 {
-    return Error(Errc::Unsupported, "migrate-check is not supported by this version");
+    const io::Address address = GW_TRY(main_address(args.uri, args.channels));
+    if (!is_connectable(address))
+        return Error(Errc::InvalidArgument,
+                     "a check needs an address that can be connected to twice: tcp, unix or vsock");
+    const std::uint32_t measure_ms = args.measure.value_or(kMeasureMs);
+    if (measure_ms == 0 || measure_ms > kMaxMeasureMs)
+        return Error(Errc::InvalidArgument,
+                     fmt::format("Parameter 'measure' expects 1 to {}", kMaxMeasureMs));
+    if (is_running(service_.status()))
+        return Error(Errc::BadState, "There's a migration process in progress");
+    return checker_.start(GW_TRY(connector(address, context, vm_.fds())),
+                          std::int64_t{measure_ms} * 1'000'000);
 }
 
 Result<qapi::MigrationCheckInfo> InsightQmp::query_migrate_check()
 {
-    return qapi::MigrationCheckInfo{};
+    const CheckResult result = checker_.result();
+    qapi::MigrationCheckInfo r{};
+    r.status = static_cast<qapi::MigrationCheckStatus>(result.status);
+    if (result.status == CheckStatus::Failed)
+        r.error_desc = result.error;
+    if (result.status != CheckStatus::Done)
+        return r;
+    r.verdict = static_cast<qapi::MigrationCheckVerdict>(*result.verdict);
+    r.differences.emplace();
+    for (const Difference& d : result.differences) {
+        qapi::MigrationDifference one{};
+        one.kind = static_cast<qapi::MigrationDifferenceKind>(d.kind);
+        one.name = d.name;
+        one.fatal = d.fatal;
+        one.desc = d.desc;
+        one.source = d.source;
+        one.destination = d.destination;
+        r.differences->push_back(std::move(one));
+    }
+    r.peer = result.peer;
+    r.round_trip_us = result.round_trip_ns / kUs;
+    r.bandwidth = result.bandwidth;
+    r.dirty_rate = result.dirty_rate;
+    r.touched = result.touched;
+    if (result.forecast)
+        r.forecast = to_qapi(*result.forecast);
+    return r;
 }
 
 }  // namespace godwit::migration

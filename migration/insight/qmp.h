@@ -3,6 +3,7 @@
 // The commands of qapi/migration-insight.json. They translate.
 #pragma once
 
+#include "migration/insight/checker.h"
 #include "migration/service.h"
 #include "qapi/migration_insight_commands.h"
 
@@ -15,7 +16,7 @@ namespace godwit::migration {
 /// Threads  the main thread with the machine lock.
 class InsightQmp final : public qapi::MigrationInsightCommands {
 public:
-    InsightQmp(system::Vm& vm, MigrationService& service) : vm_(vm), service_(service) {}
+    InsightQmp(system::Vm& vm, MigrationService& service);
 
     Result<std::vector<qapi::MigrationTimeline>>
     query_migrate_timeline(const qapi::QueryMigrateTimelineArgs& args) override;
@@ -24,8 +25,9 @@ public:
     Result<qapi::MigrationCheckInfo> query_migrate_check() override;
 
 private:
-    [[maybe_unused]] system::Vm& vm_;
+    system::Vm& vm_;
     MigrationService& service_;
+    Checker checker_;
 };
 
 }  // namespace godwit::migration
