@@ -38,6 +38,13 @@ const Json& at(const Json& object, const std::string& name)
     return found == object.end() ? none : *found;
 }
 
+std::optional<std::uint64_t> count(const Json& value)
+{
+    if (value.is_number_unsigned() || (value.is_number_integer() && value.get<std::int64_t>() >= 0))
+        return value.get<std::uint64_t>();
+    return std::nullopt;
+}
+
 class Comparison {
 public:
     Comparison(const Json& source, const Json& destination) : s_(source), d_(destination) {}
@@ -185,11 +192,10 @@ private:
     {
         std::uint64_t touched = 0;
         for (const auto& [name, block] : at(s_, "ram").items())
-            if (at(block, "touched").is_number_unsigned())
-                touched += at(block, "touched").get<std::uint64_t>();
+            touched += count(at(block, "touched")).value_or(0);
         const Json& limits = at(d_, "limits");
         const Json& free = at(limits, "free-memory");
-        if (free.is_number_unsigned() && free.get<std::uint64_t>() < touched)
+        if (count(free).value_or(touched) < touched)
             add(DifferenceKind::Limit, "free-memory", false,
                 "the destination's host has less memory free than the guest uses", Json(touched),
                 free);
@@ -199,8 +205,7 @@ private:
                 "postcopy needs userfaultfd at the destination", Json(), at(limits, "userfaultfd"));
         const Json& locked = at(at(s_, "limits"), "locked-memory");
         constexpr std::uint64_t enough = 64 << 20;
-        if (at(s, "zero-copy-send") == true && locked.is_number_unsigned() &&
-            locked.get<std::uint64_t>() < enough)
+        if (at(s, "zero-copy-send") == true && count(locked).value_or(enough) < enough)
             add(DifferenceKind::Limit, "locked-memory", false,
                 "zero copy needs locked memory at the source", locked, Json());
         if (at(s_, "blockers").is_array())

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/insight/facts.h"
 
-#include "migration/ram/populated.h"
 #include "migration/service.h"
 #include "migration/stream/registry.h"
 #include "system/main_loop.h"
+#include "system/populated_pages.h"
 #include "system/run_state.h"
 #include "system/vm.h"
 #include "util/hex.h"
@@ -107,7 +107,7 @@ Json limit_facts()
 
 Json ram_facts(system::Vm& vm)
 {
-    const PopulatedPages populated = PopulatedPages::open();
+    const system::PopulatedPages populated = system::PopulatedPages::open();
     Json blocks = Json::object();
     for (const system::RamBlock* block : vm.ram().blocks()) {
         if (!block->migratable())
