@@ -97,7 +97,8 @@ def ratios(rows):
         parts.append(word(left - 8, y + 11, row["name"], "ink", "end", size=12))
         length = max(1.0, at(row["ratio"]) - left)
         parts.append(f'<rect class="{style}" stroke="none" x="{left}" y="{y}" width="{length:.1f}" height="13" rx="2"/>')
-        parts.append(word(at(row["ratio"]) + 6, y + 11, f"{row['ratio']:.2f}", "faint", size=12))
+        cut = " →" if row["ratio"] > most else ""
+        parts.append(word(at(row["ratio"]) + 6, y + 11, f"{row['ratio']:.2f}{cut}", "faint", size=12))
     return picture(height, "Godwit / QEMU 10.0.2, measured in turn: shorter is better", parts)
 
 
