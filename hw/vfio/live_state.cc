@@ -26,6 +26,12 @@ void put_mark(StreamWriter& out, std::uint64_t value)
     out.put_be64(value);
 }
 
+/// The peer does not answer, or is not there: asking more takes time and leads nowhere.
+bool is_gone(const Error& error)
+{
+    return error.code() == Errc::TimedOut || error.code() == Errc::Closed;
+}
+
 }  // namespace
 
 /// Puts each chunk into the stream, straight from where it lies.
@@ -105,9 +111,8 @@ Result<void> VfioLiveState::check_lost() const
 /// Back to `to`, and if the device refuses, by a reset.
 void VfioLiveState::recover(MigrationState to) noexcept
 {
-    if (move(to))
-        return;
-    (void)reset_device();
+    if (auto moved = move(to); !moved && !is_gone(moved.error()))
+        (void)reset_device();
 }
 
 Result<void> VfioLiveState::reset_device()
@@ -129,10 +134,17 @@ void VfioLiveState::was_reset() noexcept
 
 Result<void> VfioLiveState::cannot_run(Error error)
 {
-    // Here a reset would throw away what came from the other side.
-    if (loaded_)
+    // Here a reset would throw away what came from the other side, or nobody would hear of it.
+    if (loaded_ || is_gone(error))
         return error;
     return with_context(reset_device(), error.message() + "; and the reset failed");
+}
+
+void VfioLiveState::arrived(MigrationState at)
+{
+    if (at == MigrationState::Running)
+        loaded_ = false;  // what came is in use
+    host_.state_changed(at);
 }
 
 // --- Source --------------------------------------------------------------------------------------
@@ -153,6 +165,10 @@ Result<void> VfioLiveState::setup(StreamWriter& out, const migration::SourceCont
             Errc::Unsupported,
             fmt::format("{}: VFIO migration is not supported with background snapshot", name()));
     ack_wanted_ = context.capabilities.has(Capability::SwitchoverAck);
+    {
+        const auto guard = walker_->lock();
+        GW_TRY(with_context(walker_->resync(), name()));
+    }
     buffer_.resize(kBuffer);
     saving_ = true;
     if (states().pre_copy && walker_->state() == MigrationState::Running)

@@ -97,7 +97,7 @@ public:
     StateSet states() const override { return walker_->states(); }
     StateWorker& worker() override { return worker_; }
     Result<void> walk_to(MigrationState to) override;
-    void arrived(MigrationState at) override { host_.state_changed(at); }
+    void arrived(MigrationState at) override;
     bool is_saving_now() const override { return saving_; }
     Result<void> cannot_run(Error error) override;
 

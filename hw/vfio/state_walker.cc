@@ -34,6 +34,12 @@ Result<void> StateWalker::walk(MigrationState to)
     return ok();
 }
 
+Result<void> StateWalker::resync()
+{
+    state_ = GW_TRY(with_context(dialect_->state(), "asking for the device state"));
+    return ok();
+}
+
 void StateWalker::was_reset() noexcept
 {
     dialect_->close();

@@ -35,6 +35,8 @@ public:
     Result<void> walk(MigrationState to);
     /// Whether one step leads from here to `to`.
     bool is_next_to(MigrationState to) const noexcept { return dialect_->next(state_, to) == to; }
+    /// Asks the device where it is: after a request that was never answered nobody else knows.
+    Result<void> resync();
     /// The device was reset: it runs, and what was open is closed.
     void was_reset() noexcept;
 

@@ -27,6 +27,7 @@ namespace {
 constexpr std::size_t kMaxPadding = 64 * 1024;
 // Requests that may be left without an answer before we stop sending more.
 constexpr std::size_t kMaxAbandoned = 1024;
+constexpr std::chrono::milliseconds kShortPatience{1000};
 
 }  // namespace
 
@@ -97,9 +98,18 @@ Result<std::uint16_t> Connection::enter(Pending& pending, const Request& request
     return next_id_++;
 }
 
+/// A server that has not answered already is not waited for as long again.
+std::chrono::milliseconds Connection::patience_for(const Request& request) const
+{
+    if (request.patience)
+        return *request.patience;
+    const std::lock_guard guard(mutex_);
+    return stalled_on_.empty() ? options_.patience : std::min(options_.patience, kShortPatience);
+}
+
 Result<Reply> Connection::call(const Request& request)
 {
-    const auto patience = request.patience.value_or(options_.patience);
+    const auto patience = patience_for(request);
     const auto deadline = Clock::now() + patience;
     Pending pending{.request = request};
     auto id = enter(pending, request);
@@ -115,14 +125,14 @@ Result<Reply> Connection::call(const Request& request)
         return worded(Error(why.code(), "cannot send: " + why.message(), why.os_errno()),
                       request.what);
     }
-    auto reply = await(pending, *id, request, deadline);
+    auto reply = await(pending, *id, request, patience, deadline);
     if (!reply)
         return worded(std::move(reply).error(), request.what);
     return reply;
 }
 
 Result<Reply> Connection::await(Pending& pending, std::uint16_t id, const Request& request,
-                                Clock::time_point deadline)
+                                std::chrono::milliseconds patience, Clock::time_point deadline)
 {
     std::unique_lock lock(mutex_);
     pending.woken.wait_until(lock, deadline, [&] { return pending.done; });
@@ -133,7 +143,6 @@ Result<Reply> Connection::await(Pending& pending, std::uint16_t id, const Reques
     pending_.erase(id);
     abandoned_.insert(id);
     stalled_on_ = request.what;
-    const auto patience = request.patience.value_or(options_.patience);
     return Error(Errc::TimedOut, fmt::format("no answer within {} ms", patience.count()));
 }
 

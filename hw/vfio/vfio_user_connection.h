@@ -100,7 +100,8 @@ private:
     Result<void> take_version(std::span<const std::byte> text, std::vector<UniqueFd>& fds);
     Result<std::uint16_t> enter(Pending& pending, const Request& request);
     Result<Reply> await(Pending& pending, std::uint16_t id, const Request& request,
-                        io::Clock::time_point deadline);
+                        std::chrono::milliseconds patience, io::Clock::time_point deadline);
+    std::chrono::milliseconds patience_for(const Request& request) const;
     Error worded(Error error, std::string_view what) const;
 
     void read_loop(Wire& wire);

@@ -213,6 +213,8 @@ Result<void> VfioUserDevice::reset()
                                   .even_if_stalled = true});
     };
     auto done = ask();
+    if (!done && (done.error().code() == Errc::TimedOut || done.error().code() == Errc::Closed))
+        return std::move(done).error();
     // A server may refuse it while the device is stopped.
     const bool stopped = !done && done.error().os_errno() == EINVAL;
     const auto flags = migration_flags();
