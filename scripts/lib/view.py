@@ -164,7 +164,7 @@ def forecast_eta(info):
     forecast = info.get("x-forecast")
     if not forecast:
         return None
-    if "time-left-min" not in forecast:
+    if "time-left-min" not in forecast:  # the verdict is all that can be said
         return VERDICTS.get(forecast["verdict"], forecast["verdict"])
     least, most = (forecast.get(key) for key in ("time-left-min", "time-left-max"))
     passed = since(info, forecast)
@@ -315,7 +315,8 @@ def plain(history, guest_status, downtime_limit=None):
                   f"{received['devices']} device sections loaded"]
     if info.get("status") == "active" and ram:
         words.append(f"ends {history.eta_text(downtime_limit)}")
-    if forecast := info.get("x-forecast"):
+    forecast = info.get("x-forecast", {})
+    if "time-left-min" in forecast and info.get("status") not in ENDED:
         words.append(VERDICTS.get(forecast["verdict"], forecast["verdict"]))
     if "downtime" in info:
         words.append(f"downtime {info['downtime']} ms")
