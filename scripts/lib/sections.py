@@ -39,9 +39,11 @@ def check(recording):
     if found["status"] == "failed":
         return section("check", "Checked before: it could not be", f"<p>{text(found.get('error-desc', ''))}</p>")
     lead = ", ".join(f"{what} {said}" for what, said in check_words(found)) + "."
-    rows = [("fatal" if d["fatal"] else "", d["kind"], d["name"], d.get("source", ""), d.get("destination", ""), d["desc"])
-            for d in found.get("differences", ())]
-    body = table(("", "kind", "what", "source", "destination", ""), rows) if rows else "<p>No differences were found.</p>"
+    differences = found.get("differences", ())
+    sides = [side for side in ("source", "destination") if any(side in d for d in differences)]
+    rows = [("fatal" if d["fatal"] else "worth a look", d["kind"], d["name"], d["desc"], *(d.get(side, "") for side in sides))
+            for d in differences]
+    body = table(("weight", "kind", "what", "difference", *sides), rows) if rows else "<p>No differences were found.</p>"
     return section("check", f"Checked before: {found['verdict']}", body, lead)
 
 
