@@ -4,6 +4,7 @@
 #include "system/vm.h"
 #include "util/unique_fd.h"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gmodule.h>
@@ -13,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <vector>
 
@@ -119,6 +121,34 @@ Result<const PluginInfo*> plugin_info(GModule* module, const std::string& path)
 
 }  // namespace
 
+namespace {
+
+/// The loader maps a file as its headers say; touching pages that a cut-off copy does not have
+/// would be our end. What is no ELF file at all is left to the loader to refuse.
+Result<void> check_whole(const std::string& path)
+{
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    struct stat info;
+    if (!fd || ::fstat(fd.get(), &info) < 0)
+        return Error::from_errno(path);
+    const auto size = static_cast<std::uint64_t>(info.st_size);
+    Elf64_Ehdr header;
+    if (::pread(fd.get(), &header, sizeof header, 0) != static_cast<ssize_t>(sizeof header) ||
+        std::memcmp(static_cast<const void*>(header.e_ident), ELFMAG, SELFMAG) != 0 ||
+        header.e_ident[EI_CLASS] != ELFCLASS64)
+        return ok();
+    for (unsigned n = 0; n < header.e_phnum; ++n) {
+        Elf64_Phdr part;
+        const auto at = static_cast<off_t>(header.e_phoff + n * sizeof part);
+        if (::pread(fd.get(), &part, sizeof part, at) != static_cast<ssize_t>(sizeof part) ||
+            part.p_offset > size || part.p_filesz > size - part.p_offset)
+            return Error(Errc::BadFormat, path + ": the file is cut off");
+    }
+    return ok();
+}
+
+}  // namespace
+
 struct PluginLoader::Impl {
     Vm& vm;
     std::map<std::string, Module, std::less<>> loaded;  // by plugin name
@@ -136,6 +166,7 @@ Result<void> PluginLoader::load_file(const std::string& path)
     const std::string file = path.find('/') == std::string::npos ? "./" + path : path;
     if (::access(file.c_str(), R_OK) < 0)
         return Error::from_errno(path).context("plugin");
+    GW_TRY(with_context(check_whole(file), "plugin"));
     Module module(g_module_open(file.c_str(), static_cast<GModuleFlags>(G_MODULE_BIND_LOCAL)));
     if (!module)
         return Error(Errc::BadFormat, fmt::format("plugin: {}", g_module_error()));
