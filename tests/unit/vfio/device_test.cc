@@ -8,7 +8,9 @@
 #include "migration/stream/writer.h"
 #include "tests/unit/vfio/house.h"
 
+#include <algorithm>
 #include <array>
+#include <map>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -136,6 +138,86 @@ TEST(VfioDevice, AMaskedVectorWaitsAsPending)
     house.store(kBar4 + 16 + 12, 0, 4);
     ASSERT_EQ(house.messages.size(), 1U);
     EXPECT_EQ(house.load(kBar4 + 0x800, 8), 0U);
+}
+
+/// An accelerator whose interrupt chip takes eventfds, and remembers which.
+class ChipAccelerator final : public system::Accelerator, public system::KernelIrqchip {
+public:
+    std::string_view name() const noexcept override { return "chip"; }
+    bool runs_guest_code() const noexcept override { return false; }
+    Result<void> init(system::Vm&) override { return ok(); }
+    Result<void> prepare(const system::AcceleratorNeeds&) override { return ok(); }
+    KernelIrqchip* irqchip() noexcept override { return this; }
+    Result<std::unique_ptr<system::Vcpu>> create_vcpu(unsigned, std::string_view) override
+    {
+        return Error(Errc::Unsupported, "no vCPU");
+    }
+    void set_gsi(unsigned, int) override {}
+    Result<void> get(Chip, std::span<std::byte, 512>) override { return ok(); }
+    Result<void> set(Chip, std::span<const std::byte, 512>) override { return ok(); }
+    bool has_pit() const noexcept override { return false; }
+    Result<void> get_pit(std::span<std::byte>) override { return ok(); }
+    Result<void> set_pit(std::span<const std::byte>) override { return ok(); }
+    Result<void> send_msi(std::uint64_t, std::uint32_t) override { return ok(); }
+    Result<Registration> add_irqfd(int fd, std::uint64_t, std::uint32_t data) override
+    {
+        if (full)
+            return Error(Errc::Unsupported, "no free interrupt route");
+        routes[fd] = data;
+        return Registration([this, fd]() noexcept { routes.erase(fd); });
+    }
+    std::vector<std::uint32_t> routed() const
+    {
+        std::vector<std::uint32_t> data;
+        for (const auto& [fd, value] : routes)
+            data.push_back(value);
+        std::ranges::sort(data);
+        return data;
+    }
+    std::map<int, std::uint32_t> routes;
+    bool full = false;
+};
+
+struct WithChip : Plugged {
+    WithChip()
+    {
+        auto made = std::make_unique<ChipAccelerator>();
+        chip = made.get();
+        EXPECT_TRUE(vm->set_accelerator(std::move(made)));
+    }
+    ~WithChip() { vm->devices().unrealize_all(); }
+    ChipAccelerator* chip = nullptr;
+};
+
+using Data = std::vector<std::uint32_t>;
+
+TEST(VfioDevice, VectorsGoStraightIntoTheGuestWhileTheyMay)
+{
+    WithChip house;
+    house.enable_msix(1);
+    EXPECT_EQ(house.chip->routed(), (Data{0x40, 0x42}));
+    house.store(kBar4 + 16 + 12, 0, 4);
+    EXPECT_EQ(house.chip->routed(), (Data{0x40, 0x41, 0x42})) << "unmasked";
+    house.store(kBar4 + 8, 0x77, 4);
+    EXPECT_EQ(house.chip->routed(), (Data{0x41, 0x42, 0x77})) << "another message";
+    house.store(kBar4 + 32 + 12, 1, 4);
+    EXPECT_EQ(house.chip->routed(), (Data{0x41, 0x77})) << "masked";
+    house.device->trigger(kMsixIrq, 2);
+    house.serve();
+    EXPECT_EQ(house.load(kBar4 + 0x800, 8), 4U);
+    house.vm->devices().reset_all(system::ResetKind::Cold);
+    EXPECT_TRUE(house.chip->routes.empty());
+}
+
+TEST(VfioDevice, AChipWithoutRoomLeavesVectorsToTheMainLoop)
+{
+    WithChip house;
+    house.chip->full = true;
+    house.enable_msix();
+    house.device->trigger(kMsixIrq, 1);
+    house.serve();
+    ASSERT_EQ(house.messages.size(), 1U);
+    EXPECT_EQ(house.messages[0].data, 0x41U);
 }
 
 TEST(VfioDevice, MsiVectorsReachTheGuest)

@@ -76,6 +76,14 @@ std::vector<std::uint8_t> first_config(const DeviceSpec& spec)
     return config;
 }
 
+/// Devices share memory with vCPUs and a migration without asking anybody: no race of ours.
+[[gnu::no_sanitize("thread")]] void copy_by_dma(volatile std::byte* to, const std::byte* from,
+                                                std::size_t length)
+{
+    for (std::size_t n = 0; n < length; ++n)
+        to[n] = from[n];
+}
+
 }  // namespace
 
 TestDevice::TestDevice(DeviceSpec spec, std::recursive_mutex& lock)
@@ -142,7 +150,7 @@ Result<void> TestDevice::dma_write(std::uint64_t iova, std::span<const std::byte
         return Error(Errc::NotFound, "nothing is mapped there");
     if (!window->write || !bus_master())
         return Error(Errc::PermissionDenied, "the device may not write there");
-    std::memcpy(window->host + (iova - window->iova), from.data(), from.size());
+    copy_by_dma(window->host + (iova - window->iova), from.data(), from.size());
     if (logging)
         note_pages(logged, log_page, iova, from.size());
     dma->wrote(*this, iova, from.size());
@@ -159,7 +167,7 @@ Result<void> TestDevice::dma_read(std::uint64_t iova, std::span<std::byte> into)
         return Error(Errc::NotFound, "nothing is mapped there");
     if (!bus_master())
         return Error(Errc::PermissionDenied, "the device is no bus master");
-    std::memcpy(into.data(), window->host + (iova - window->iova), into.size());
+    copy_by_dma(into.data(), window->host + (iova - window->iova), into.size());
     return {};
 }
 
