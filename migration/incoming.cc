@@ -6,6 +6,7 @@
 #include "migration/handshake.h"
 #include "migration/insight/check_session.h"
 #include "migration/insight/peer_timeline.h"
+#include "migration/printable.h"
 #include "migration/stream/channel_stream.h"
 #include "migration/stream/sections.h"
 #include "system/main_loop.h"
@@ -162,7 +163,7 @@ Result<void> Incoming::load_stream(StreamReader& in)
     GW_TRY(stream::read_file_header(in));
     stream::Configuration local{.machine = p_.env.machine_name, .uuid = p_.env.uuid};
     for (const std::string& warning : GW_TRY(stream::read_configuration(in, local)))
-        p_.env.log.warn(warning);
+        p_.env.log.warn(printable(warning));
     GW_TRY(load_setup());
     while (GW_TRY(load_element(in)))
         note_sample(in.position());
@@ -331,7 +332,8 @@ void Incoming::finish(Result<void> result)
         channel_.reset();
         return;
     }
-    const Error error = std::move(result).error();
+    // Names out of the stream are in it.
+    const Error error(result.error().code(), printable(result.error().message()));
     {
         const std::lock_guard guard(error_mutex_);
         error_ = error.message();

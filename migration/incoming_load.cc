@@ -4,6 +4,7 @@
 #include "migration/handshake.h"
 #include "migration/incoming.h"
 #include "migration/insight/peer_timeline.h"
+#include "migration/printable.h"
 #include "migration/stream/sections.h"
 #include "migration/trace.h"
 #include "system/main_loop.h"
@@ -78,7 +79,7 @@ Result<void> Incoming::skip_unknown(StreamReader& in, const SectionHeader& heade
     const std::uint64_t size = GW_TRY(sizes_->body(header.idstr, header.instance_id));
     p_.env.log.warn(
         fmt::format("ignoring section '{}' instance {} of {} bytes: no such device here",
-                    header.idstr, header.instance_id, size));
+                    printable(header.idstr), header.instance_id, size));
     GW_TRY(with_context(in.skip(size), header.idstr));
     return stream::read_section_footer(in, header.section_id, header.idstr);
 }

@@ -2,6 +2,7 @@
 #include "migration/return_path.h"
 
 #include "migration/handshake.h"
+#include "migration/printable.h"
 #include "migration/stream/channel_stream.h"
 #include "migration/stream/sections.h"
 
@@ -56,7 +57,7 @@ Result<void> ReturnPath::listen()
         case ReturnMessage::GodwitError: {
             std::string text(reinterpret_cast<const char*>(frame.payload.data()),
                              frame.payload.size());
-            signals_.tell([&] { signals_.peer_error = std::move(text); });
+            signals_.tell([&] { signals_.peer_error = printable(text); });
             break;
         }
         case ReturnMessage::GodwitClock:

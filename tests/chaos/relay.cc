@@ -84,11 +84,11 @@ void Relay::hold()
     hold_.signal();
 }
 
-const std::string& Relay::stream()
+const std::string& Relay::stream(Way way)
 {
     if (thread_.joinable())
         thread_.join();
-    return stream_;
+    return streams_[static_cast<std::size_t>(way)];
 }
 
 std::optional<std::uint64_t> Relay::mark()
@@ -134,8 +134,8 @@ bool Relay::pump(int from, int to, Way way)
     }
     if (!send_all(to, buffer.data(), size, {stop_.poll_fd(), hold_.poll_fd()}))
         return false;
-    if (plan_.record && way == Way::Forward)
-        stream_.append(buffer.data(), size);
+    if (plan_.record)
+        streams_[static_cast<std::size_t>(way)].append(buffer.data(), size);
     passed_[static_cast<std::size_t>(way)] += size;
     return room(way) != 0;
 }

@@ -49,8 +49,8 @@ public:
     void hold();
     /// Where the mark ended; once the connection has ended.
     std::optional<std::uint64_t> mark();
-    /// What went to the destination; once the connection has ended.
-    const std::string& stream();
+    /// What went this way; once the connection has ended.
+    const std::string& stream(Way way);
 
 private:
     void run();
@@ -64,7 +64,7 @@ private:
     EventFd stop_;
     EventFd hold_;
     std::array<std::atomic<std::uint64_t>, 2> passed_{};
-    std::string stream_;
+    std::array<std::string, 2> streams_;
     std::optional<std::uint64_t> mark_;
     std::string tail_;  // where the mark may have begun
     std::thread thread_;
