@@ -168,6 +168,7 @@ def preflight(source, uri):
             return
     except QmpError as error:
         tell("check", f"left out: {error}")
+        say()
         return
     while (found := source.qmp.execute("query-migrate-check"))["status"] == "running":
         time.sleep(0.02)

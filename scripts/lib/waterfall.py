@@ -45,7 +45,7 @@ def target_rows(attempt, axis):
         return found, [bar(axis, max(0, e.start - stop), e.end - stop, f"{style} alternate" if n % 2 else style)
                        for n, e in enumerate(found)]
     rows = []
-    for label, kinds, style in (("loads devices", ("device-load",), "s5"), ("switches over", ("switchover",), "s2")):
+    for label, kinds, style in (("loads sections", ("device-load",), "s5"), ("switches over", ("switchover",), "s2")):
         found, bars = boxes(kinds, style)
         if found:
             names = ", ".join(dict.fromkeys(e.name for e in found)) if kinds[0] == "switchover" else str(len(found))
