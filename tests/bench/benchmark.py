@@ -18,3 +18,5 @@ class Benchmark:
     figures: dict[str, Figure]
     rounds: int | None = None  # measured rounds, when the default does not suit
     obstacle: typing.Callable[[], str | None] = lambda: None  # why it cannot be measured here
+    # What to compare with where the reference program has nothing like it; gets the program under test.
+    reference: typing.Callable[[str], dict[str, float]] | None = None
