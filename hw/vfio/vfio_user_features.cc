@@ -3,6 +3,8 @@
 // DEVICE_FEATURE and the migration data of a device behind a vfio-user server.
 #include "hw/vfio/vfio_user_device.h"
 
+#include "hw/vfio/migration_states.h"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -156,6 +158,11 @@ Result<void> VfioUserDevice::set_migration_state(MigrationState state)
                     .payload = std::as_bytes(std::span(&wanted, 1)),
                     .what = set_state_name(state),
                     .even_if_stalled = back}));
+    // A device that reset itself meanwhile has lost what it was to send or had been sent.
+    const MigrationState now = GW_TRY(migration_state());
+    if (now != state)
+        return Error(Errc::BadState, fmt::format("{}: the device is in {} behind it",
+                                                 set_state_name(state), to_string(now)));
     state_ = state;
     return ok();
 }
