@@ -164,7 +164,8 @@ def check_tsan(tally):
 
 def check_chaos(tally):
     if build(tally, "release"):
-        tally.suite("chaos, long form", BUILD / "release", ["chaos"], dict(os.environ, GODWIT_CHAOS="long"))
+        tally.suite("chaos, long form", BUILD / "release", ["chaos", "soak"],
+                    dict(os.environ, GODWIT_CHAOS="long"))
 
 
 def check_fuzz(tally):
