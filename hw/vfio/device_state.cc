@@ -51,7 +51,7 @@ Result<void> VfioDevice::load_config(StreamReader& in)
     ConfigState state;
     GW_TRY(save_pci(state.pci));  // for the sizes
     state.msix = save_msix();
-    GW_TRY(load_state(in, kConfigState, &state, {1}));
+    GW_TRY(load_state(in, kConfigState, &state, Version{1}));
     GW_TRY(check_pci(state.pci));
     GW_TRY(check_bars(state.pci));
     if (msix_vectors() != 0)

@@ -106,8 +106,9 @@ TEST(MigrationStates, NothingLeadsToOrFromErrorOrToStatesThatTheDeviceLacks)
                     EXPECT_FALSE(next(states, Error, state));
                     EXPECT_FALSE(next(states, state, Error));
                     if (s > 7 || (!p2p && (state == RunningP2p || state == PreCopyP2p)) ||
-                        (!pre_copy && is_pre_copy(state)))
+                        (!pre_copy && is_pre_copy(state))) {
                         EXPECT_FALSE(next(states, Running, state)) << s;
+                    }
                 }
                 EXPECT_FALSE(next_state_v1(states, Running, RunningP2p));
             }

@@ -54,8 +54,9 @@ private:
                     ++record.sequence;
                     EXPECT_TRUE(device_.poke(0, bytes.first(sizeof record.sequence)));
                     const std::size_t at = record.sequence * 4096 % device_.spec().state_bytes;
-                    if (at + 64 < device_.spec().state_bytes && at != 0)
+                    if (at + 64 < device_.spec().state_bytes && at != 0) {
                         EXPECT_TRUE(device_.poke(at, bytes));
+                    }
                 }
             }
             std::this_thread::sleep_for(std::chrono::microseconds(200));

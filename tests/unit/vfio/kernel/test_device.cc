@@ -77,8 +77,8 @@ std::vector<std::uint8_t> first_config(const DeviceSpec& spec)
 }
 
 /// Devices share memory with vCPUs and a migration without asking anybody: no race of ours.
-[[gnu::no_sanitize("thread")]] void copy_by_dma(volatile std::byte* to, const std::byte* from,
-                                                std::size_t length)
+__attribute__((no_sanitize("thread"))) void copy_by_dma(volatile std::byte* to,
+                                                        const std::byte* from, std::size_t length)
 {
     for (std::size_t n = 0; n < length; ++n)
         to[n] = from[n];
