@@ -6,6 +6,7 @@ import shutil
 import time
 
 import view
+from channels import Channels
 
 STYLES = {"title": "\x1b[1m", "bar": "\x1b[36m", "wire": "\x1b[36m", "dirty": "\x1b[35m", "good": "\x1b[1;32m", "warn": "\x1b[33m",
           "bad": "\x1b[1;31m", "faint": "\x1b[2m"}
@@ -65,12 +66,15 @@ def follow(qmp, out, *, plain=False, interval=0.2, wait=0.0, indent="", patience
     lines = Lines(out, indent)
     limit = qmp.execute("query-migrate-parameters").get("downtime-limit")
     knows_timeline = any(c["name"] == "query-migrate-timeline" for c in qmp.execute("query-commands"))
+    channels = Channels(qmp.sock)
     began = time.monotonic()
     while True:
         now = time.monotonic()
         info = qmp.execute("query-migrate")
         if knows_timeline and "ram" not in info and info.get("status", "none") != "none":
             add_received(info, qmp.execute("query-migrate-timeline", last=1))
+        if info.get("status") in view.RUNNING and (rates := channels.look(now)):
+            info[view.CHANNELS] = rates
         guest = qmp.execute("query-status")["status"]
         history.add(now, info)
         status = info.get("status", "none")

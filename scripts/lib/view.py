@@ -10,7 +10,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 RUNNING = {"setup", "active", "pre-switchover", "device", "postcopy-active", "postcopy-paused", "postcopy-recover-setup",
            "postcopy-recover", "wait-unplug", "cancelling"}
 ENDED = {"completed", "failed", "cancelled"}
-RECEIVED = "received"  # what follow.py adds to a destination's answer
+RECEIVED, CHANNELS = "received", "channels"  # what follow.py adds to the answers of query-migrate
 VERDICTS = {"converges": "converges", "above-downtime": "only above the downtime limit", "never": "never at these rates"}
 
 
@@ -291,8 +291,8 @@ def parts_text(info, key):
 
 
 def channel_lines(info, width):
-    """Godwit tells rates per channel; QEMU does not."""
-    rates = [(c.get("name", "?"), c.get("bytes-per-second", 0)) for c in info.get("x-channels", ())]
+    """What each connection carries, where the kernel tells."""
+    rates = [(c["name"], c["bytes-per-second"]) for c in info.get(CHANNELS, ())]
     if len(rates) > MOST_CHANNELS:
         carried = [rate for _, rate in rates]
         return [row("channels", f"{len(rates)}, {size(min(carried))}/s to {size(max(carried))}/s each")]

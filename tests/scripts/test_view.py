@@ -103,7 +103,7 @@ class View(unittest.TestCase):
     def test_channels_share_lines_and_are_not_torn_apart(self):
         def shown(count):
             channels = [{"name": f"multifd-{n}", "bytes-per-second": n * MIB} for n in range(count)]
-            made = history((0, info()), (1, info(**{"x-channels": channels})))
+            made = history((0, info()), (1, info(channels=channels)))
             lines = [str(line) for line in view.screen(made, "running", width=60)]
             self.assertLessEqual(max(map(len, lines)), 60)
             return "\n".join(lines)
