@@ -64,7 +64,7 @@ void Outgoing::note_pass(std::uint64_t count, std::uint64_t fresh_pages, std::in
                                fresh_pages * system::kPageSize);
     pass_start_ = now;
     pass_bytes_ = position;
-    if (count > 1 && !stopped_)
+    if (count > 1 && !stopped_ && p_.timeline->kept())
         foretell(now);
 }
 
@@ -78,6 +78,8 @@ void Outgoing::note_sample(std::int64_t now, std::uint64_t window_bytes, std::in
          .wire_rate = static_cast<std::uint64_t>(static_cast<double>(window_bytes) / seconds),
          .dirty_rate = statistics_.dirty_pages_rate * system::kPageSize,
          .throttle = statistics_.throttle_percent});
+    if (!p_.timeline->kept())
+        return;
     forecaster_.wire(window_ns, window_bytes);
     probe(now);
     foretell(now);
@@ -140,6 +142,8 @@ void Outgoing::foretell(std::int64_t now)
 // A question between two sections; the answer with the shortest way counts.
 void Outgoing::ask_clock()
 {
+    if (!p_.timeline->kept())
+        return;
     clock_asked_ = p_.env.clock.now_ns();
     if (const auto ping = peer_timeline_.ask_clock(); ping)
         stream::write_command_be32(*out_, stream::Command::Ping, *ping);

@@ -144,6 +144,11 @@ void MigrationService::set_ignore_unknown_sections(bool on) noexcept
     state_->ignore_unknown_sections = on;
 }
 
+void MigrationService::set_insight(bool on) noexcept
+{
+    state_->timelines.set_kept(on);
+}
+
 void MigrationService::set_suppress_description(bool on) noexcept
 {
     state_->suppress_description = on;

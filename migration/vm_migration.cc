@@ -149,6 +149,8 @@ Result<void> VmMigration::Impl::take_globals()
                          "-global migration." + name + "=" + value + ": expects 'on' or 'off'");
         if (name == "x-ignore-unknown-sections")
             service->set_ignore_unknown_sections(on);
+        else if (name == "x-insight")
+            service->set_insight(on);
         else
             return Error(Errc::Unsupported,
                          "-global migration." + name + ": is not supported by this version");

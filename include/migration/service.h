@@ -68,6 +68,8 @@ public:
     void set_dirty_ring(bool on) noexcept;  ///< the accelerator has one
     void set_ignore_unknown_sections(bool on) noexcept;
     void set_suppress_description(bool on) noexcept;
+    /// Off: no timeline, no forecast. To measure what they cost.
+    void set_insight(bool on) noexcept;
     /// For tests: see Environment::final_pass.
     void set_final_pass(const std::array<std::uint8_t, Environment::kFinalSteps>& order) noexcept;
 

@@ -23,8 +23,8 @@ std::int64_t wall_clock_us()
 
 }  // namespace
 
-Timeline::Timeline(Side side, std::uint64_t number, const Clock& clock)
-    : side_(side), number_(number), clock_(clock), start_ns_(clock.now_ns()),
+Timeline::Timeline(Side side, std::uint64_t number, const Clock& clock, bool kept)
+    : side_(side), number_(number), clock_(clock), kept_(kept), start_ns_(clock.now_ns()),
       started_us_(wall_clock_us())
 {
     events_.reserve(128);  // not while the guest stands still
@@ -38,6 +38,8 @@ void Timeline::add(TimelineEvent event)
 
 void Timeline::add_locked(TimelineEvent event)
 {
+    if (!kept_)
+        return;
     if (event.name.size() > kMaxTimelineName)
         event.name.resize(kMaxTimelineName);
     if (events_.size() >= kMaxEvents) {
@@ -69,6 +71,8 @@ void Timeline::lasted(TimelineKind kind, std::string name, std::int64_t since,
 
 void Timeline::sample(const TimelineSample& sample)
 {
+    if (!kept_)
+        return;
     const std::lock_guard guard(mutex_);
     if (samples_seen_++ % sample_step_ != 0)
         return;
@@ -135,7 +139,7 @@ Timeline::Snapshot Timeline::snapshot() const
 std::shared_ptr<Timeline> Timelines::begin(Side side)
 {
     const std::lock_guard guard(mutex_);
-    auto timeline = std::make_shared<Timeline>(side, ++count_, clock_);
+    auto timeline = std::make_shared<Timeline>(side, ++count_, clock_, kept_.load());
     timelines_.push_back(timeline);
     if (timelines_.size() > kKept)
         timelines_.pop_front();

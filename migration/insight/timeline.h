@@ -7,6 +7,7 @@
 #include "migration/statistics.h"
 #include "migration/status.h"
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -78,9 +79,11 @@ public:
     static constexpr std::size_t kKeptEvents = 64;
     static constexpr std::size_t kMaxSamples = 512;
 
-    /// `number` counts the attempts of this process. The attempt begins now.
-    Timeline(Side side, std::uint64_t number, const Clock& clock);
+    /// `number` counts the attempts of this process. The attempt begins now. One that is not `kept`
+    /// takes no events and no samples.
+    Timeline(Side side, std::uint64_t number, const Clock& clock, bool kept = true);
 
+    bool kept() const noexcept { return kept_; }
     Side side() const noexcept { return side_; }
     std::uint64_t number() const noexcept { return number_; }
     std::int64_t start_ns() const noexcept { return start_ns_; }
@@ -120,6 +123,7 @@ private:
     const Side side_;
     const std::uint64_t number_;
     const Clock& clock_;
+    const bool kept_;
     const std::int64_t start_ns_;
     const std::int64_t started_us_;
 
@@ -145,6 +149,8 @@ public:
 
     explicit Timelines(const Clock& clock) : clock_(clock) {}
     std::shared_ptr<Timeline> begin(Side side);
+    /// Whether attempts that begin from now on are kept.
+    void set_kept(bool kept) noexcept { kept_ = kept; }
     /// Newest first.
     std::vector<std::shared_ptr<Timeline>> last(std::size_t most) const;
     /// The newest of that side, if there is one.
@@ -153,6 +159,7 @@ public:
 private:
     const Clock& clock_;
     mutable std::mutex mutex_;
+    std::atomic<bool> kept_{true};
     std::uint64_t count_ = 0;                          // mutex_
     std::deque<std::shared_ptr<Timeline>> timelines_;  // mutex_; newest last
 };
