@@ -343,8 +343,8 @@ Result<HmpLine> parse_hmp_line(const system::HmpTable& table, std::string_view l
     }
     auto args = ArgReader(*out.command, line, registers).read();
     if (!args)
-        return bad(fmt::format("{}\nTry \"help {}\" for more information", args.error().message(),
-                               called));
+        return bad(args.error().message())
+            .with_hint(fmt::format("Try \"help {}\" for more information", called));
     out.args = std::move(*args);
     return out;
 }

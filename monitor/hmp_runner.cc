@@ -76,6 +76,11 @@ std::vector<std::string_view> split_words(std::string_view line)
     return words;
 }
 
+std::string lines_of(const Error& error)
+{
+    return error.message() + "\n" + (error.hint().empty() ? "" : error.hint() + "\n");
+}
+
 }  // namespace
 
 std::string run_hmp_line(const HmpTable& table, HmpContext& context, std::string_view line)
@@ -83,14 +88,12 @@ std::string run_hmp_line(const HmpTable& table, HmpContext& context, std::string
     const auto registers = [&](std::string_view name) { return cpu_register(context, name); };
     auto parsed = parse_hmp_line(table, line, registers);
     if (!parsed)
-        return with_cr(parsed.error().message() + "\n");
+        return with_cr(lines_of(parsed.error()));
     if (!parsed->command)
         return {};
     system::HmpOutput out;
     if (auto done = parsed->command->run(context, parsed->args, out); !done) {
-        out.print(fmt::format("Error: {}\n", done.error().message()));
-        if (!done.error().hint().empty())
-            out.print(done.error().hint() + "\n");
+        out.print("Error: " + lines_of(done.error()));
     }
     return with_cr(out.text());
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "util/error.h"
 
+#include "util/excerpt.h"
+
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -82,7 +85,24 @@ Errc code_of(int os_errno) noexcept
     }
 }
 
+/// What was typed or sent may stand in a message; its line ends may not.
+void make_one_line(std::string& message)
+{
+    const auto control = [](char c) {
+        const auto byte = static_cast<unsigned char>(c);
+        return byte < 0x20 || byte == 0x7f;
+    };
+    if (std::ranges::any_of(message, control))
+        message = excerpt(message, message.size());
+}
+
 }  // namespace
+
+Error::Error(Errc code, std::string message, int os_errno)
+    : code_(code), os_errno_(os_errno), message_(std::move(message))
+{
+    make_one_line(message_);
+}
 
 Error Error::from_errno(std::string_view what)
 {
@@ -101,6 +121,7 @@ Error&& Error::context(std::string_view where) &&
 {
     message_.insert(0, ": ");
     message_.insert(0, where);
+    make_one_line(message_);
     return std::move(*this);
 }
 

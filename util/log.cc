@@ -157,6 +157,12 @@ void StreamLogSink::set_timestamps(bool on) noexcept
     options_.timestamps = on;
 }
 
+void StreamLogSink::set_guest(std::string name) noexcept
+{
+    const std::lock_guard lock(mutex_);
+    options_.guest = std::move(name);
+}
+
 void MemoryLogSink::write(const LogRecord& record) noexcept
 {
     const std::lock_guard lock(mutex_);

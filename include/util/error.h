@@ -40,13 +40,13 @@ std::string_view errc_name(Errc code) noexcept;
 
 /// A failure with its story: a code, an optional errno, a one-line message, an optional hint.
 ///
+/// Shape    a message is one line: control characters in it, from whatever text it repeats, are
+///          shown as \x0a.
 /// Errors   is one. Each layer adds one context(); whoever stops the error logs it, once.
 /// Threads  a value; no sharing.
 class [[nodiscard]] Error {
 public:
-    Error(Errc code, std::string message, int os_errno = 0)
-        : code_(code), os_errno_(os_errno), message_(std::move(message))
-    {}
+    Error(Errc code, std::string message, int os_errno = 0);
 
     /// Takes errno: "what: No such file or directory". The code follows from errno.
     static Error from_errno(std::string_view what);

@@ -96,6 +96,8 @@ public:
     Result<void> redirect(const std::string& path);
     void set_level(LogLevel level) noexcept;
     void set_timestamps(bool on) noexcept;
+    /// What stands between time and program; empty: nothing.
+    void set_guest(std::string name) noexcept;
 
 private:
     mutable std::mutex mutex_;  // guards all below

@@ -11,7 +11,10 @@ using system::HmpTable;
 std::string error_of(const HmpTable& table, std::string_view line)
 {
     auto parsed = parse_hmp_line(table, line, {});
-    return parsed ? "no error" : parsed.error().message();
+    if (parsed)
+        return "no error";
+    const std::string& hint = parsed.error().hint();
+    return parsed.error().message() + (hint.empty() ? "" : "\n" + hint);
 }
 
 HmpTable table()
