@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "monitor/json_writer.h"
 
-#include "monitor/utf8.h"
 #include "util/json.h"
+#include "util/utf8.h"
 
 #include <cmath>
 #include <fmt/format.h>

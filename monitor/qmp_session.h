@@ -5,9 +5,9 @@
 
 #include "monitor/connection.h"
 #include "monitor/event_limiter.h"
-#include "monitor/json_stream.h"
 #include "monitor/qmp_request.h"
 #include "system/chardev.h"
+#include "util/json_stream.h"
 
 #include <atomic>
 #include <cstdint>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // Bytes into the QMP stream of a machine; every message that is a request is carried out.
-#include "monitor/json_stream.h"
 #include "monitor/qmp_request.h"
 #include "qapi/command_context.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/test_house.h"
+#include "util/json_stream.h"
 
 #include <array>
 #include <cstdint>
@@ -35,7 +35,7 @@ godwit::test::TestHouse& house()
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
 {
     using namespace godwit;
-    monitor::JsonStream stream({.token_bytes = 1 << 16, .tokens = 4096, .depth = 256});
+    JsonStream stream({.token_bytes = 1 << 16, .tokens = 4096, .depth = 256});
     const system::MachineGuard guard(house().vm().lock());
     qapi::CommandContext nobody;
     stream.feed({reinterpret_cast<const char*>(data), size}, [&](Result<Json> message) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // The QMP framer and envelope: however a stream is cut into reads, the same messages come out.
-#include "monitor/json_stream.h"
 #include "monitor/qmp_request.h"
 #include "tests/fuzz/fuzz.h"
+#include "util/json_stream.h"
 
 #include <vector>
 
@@ -14,7 +14,7 @@ namespace {
 std::vector<std::string> messages(std::string_view bytes, std::size_t chunk)
 {
     std::vector<std::string> seen;
-    monitor::JsonStream stream({.token_bytes = 1 << 16, .tokens = 1 << 12, .depth = 64});
+    JsonStream stream({.token_bytes = 1 << 16, .tokens = 1 << 12, .depth = 64});
     const auto take = [&](Result<Json> message) {
         const monitor::QmpRequest request = monitor::read_request(std::move(message), true);
         if (!request.error) {

@@ -5,6 +5,7 @@
 #include "util/byte_order.h"
 #include "util/event_fd.h"
 #include "util/mapping.h"
+#include "util/read_file.h"
 #include "util/registration.h"
 #include "util/thread.h"
 #include "util/unique_fd.h"
@@ -218,6 +219,21 @@ TEST(ByteOrder, ArraysAreCodedItemByItem)
     std::array<std::uint16_t, 3> back{};
     decode_be<std::uint16_t>(bytes, back);
     EXPECT_EQ(back, items);
+}
+
+TEST(Error, IsOneLineWhateverItRepeats)
+{
+    const Error error = Error(Errc::InvalidArgument, "'a\nb\x7f' is unknown").context("-x\ry");
+    EXPECT_EQ(error.message(), "-x\\x0dy: 'a\\x0ab\\x7f' is unknown");
+}
+
+TEST(ReadSmallFile, NamesTheFileAndKeepsToItsLimit)
+{
+    EXPECT_EQ(read_small_file("/nonexistent/x").error().message(),
+              "/nonexistent/x: No such file or directory");
+    EXPECT_EQ(read_small_file("/dev/zero", 5000).error().message(),
+              "/dev/zero: larger than 5000 bytes");
+    EXPECT_EQ(must(read_small_file("/dev/null")), "");
 }
 
 TEST(Error, TellsItsStoryOutermostFirst)

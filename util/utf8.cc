@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "monitor/utf8.h"
+#include "util/utf8.h"
 
-namespace godwit::monitor {
+namespace godwit {
 
 bool is_unicode(std::uint32_t code) noexcept
 {
@@ -59,7 +59,7 @@ std::size_t utf8_sequence(std::string_view text) noexcept
 void append_utf8(std::string& out, std::uint32_t code)
 {
     const auto put = [&out](std::uint32_t byte) { out += static_cast<char>(byte); };
-    if (code < 0x80)
+    if (code != 0 && code < 0x80)
         return put(code);
     if (code < 0x800) {
         put(0xc0 | code >> 6);
@@ -74,4 +74,4 @@ void append_utf8(std::string& out, std::uint32_t code)
     put(0x80 | (code & 0x3f));
 }
 
-}  // namespace godwit::monitor
+}  // namespace godwit

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "monitor/json_stream.h"
+#include "util/json_stream.h"
 
-#include "monitor/json_parser.h"
+#include "util/excerpt.h"
 #include "util/json.h"
+#include "util/json_parser.h"
 
 #include <fmt/format.h>
 #include <optional>
 #include <utility>
 
-namespace godwit::monitor {
+namespace godwit {
 
 namespace {
 
@@ -22,21 +23,21 @@ bool is_space(unsigned char byte)
     return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
 }
 
-std::optional<TokenKind> structural(unsigned char byte)
+std::optional<JsonTokenKind> structural(unsigned char byte)
 {
     switch (byte) {
     case '{':
-        return TokenKind::LeftBrace;
+        return JsonTokenKind::LeftBrace;
     case '}':
-        return TokenKind::RightBrace;
+        return JsonTokenKind::RightBrace;
     case '[':
-        return TokenKind::LeftBracket;
+        return JsonTokenKind::LeftBracket;
     case ']':
-        return TokenKind::RightBracket;
+        return JsonTokenKind::RightBracket;
     case ':':
-        return TokenKind::Colon;
+        return JsonTokenKind::Colon;
     case ',':
-        return TokenKind::Comma;
+        return JsonTokenKind::Comma;
     default:
         return std::nullopt;
     }
@@ -65,8 +66,10 @@ void JsonStream::feed(std::string_view bytes, const Sink& sink)
         Step done = step(byte, sink);
         while (done == Step::Again)
             done = step(byte, sink);
-        if (done == Step::Stray)
-            stray(byte, sink);
+        if (done == Step::Stray) {
+            text_ += static_cast<char>(byte);
+            stray(std::string_view(text_).substr(token_start_), sink);
+        }
         bytes.remove_prefix(1);
     }
 }
@@ -98,7 +101,7 @@ JsonStream::Step JsonStream::step(unsigned char byte, const Sink& sink)
     case State::Keyword:
         if (byte >= 'a' && byte <= 'z')
             return keep(State::Keyword, byte);
-        finish_token(TokenKind::Keyword, sink);
+        finish_token(JsonTokenKind::Keyword, sink);
         return Step::Again;
     case State::String:
     case State::Escape:
@@ -148,7 +151,7 @@ JsonStream::Step JsonStream::step_number(unsigned char byte, const Sink& sink)
             return keep(State::Point, byte);
         if (exponent)
             return keep(State::Exponent, byte);
-        finish_token(TokenKind::Integer, sink);
+        finish_token(JsonTokenKind::Integer, sink);
         return Step::Again;
     case State::Point:
         return digit ? keep(State::Fraction, byte) : Step::Stray;
@@ -167,7 +170,7 @@ JsonStream::Step JsonStream::step_number(unsigned char byte, const Sink& sink)
             return keep(State::ExponentDigits, byte);
         break;
     }
-    finish_token(TokenKind::Float, sink);
+    finish_token(JsonTokenKind::Float, sink);
     return Step::Again;
 }
 
@@ -181,7 +184,7 @@ JsonStream::Step JsonStream::step_string(unsigned char byte, const Sink& sink)
         return keep(State::Escape, byte);
     text_ += static_cast<char>(byte);
     if (byte == static_cast<unsigned char>(quote_))
-        finish_token(TokenKind::String, sink);
+        finish_token(JsonTokenKind::String, sink);
     return Step::Taken;
 }
 
@@ -207,11 +210,13 @@ JsonStream::Step JsonStream::keep(State state, unsigned char byte)
     return Step::Taken;
 }
 
-void JsonStream::finish_token(TokenKind kind, const Sink& sink)
+void JsonStream::finish_token(JsonTokenKind kind, const Sink& sink)
 {
     state_ = State::Start;
-    braces_ += kind == TokenKind::LeftBrace ? 1 : kind == TokenKind::RightBrace ? -1 : 0;
-    brackets_ += kind == TokenKind::LeftBracket ? 1 : kind == TokenKind::RightBracket ? -1 : 0;
+    braces_ += kind == JsonTokenKind::LeftBrace ? 1 : kind == JsonTokenKind::RightBrace ? -1 : 0;
+    brackets_ += kind == JsonTokenKind::LeftBracket    ? 1
+                 : kind == JsonTokenKind::RightBracket ? -1
+                                                       : 0;
     if (text_.size() > limits_.token_bytes)
         return fail("JSON token size limit exceeded", sink);
     if (tokens_.size() >= limits_.tokens)
@@ -226,7 +231,7 @@ void JsonStream::finish_token(TokenKind kind, const Sink& sink)
 
 void JsonStream::finish_message(const Sink& sink)
 {
-    Result<Json> message = parse_tokens({tokens_, text_});
+    Result<Json> message = parse_json_tokens(tokens_, text_);
     reset();
     sink(std::move(message));
 }
@@ -237,12 +242,37 @@ void JsonStream::fail(std::string message, const Sink& sink)
     sink(Error(Errc::BadFormat, std::move(message)));
 }
 
-void JsonStream::stray(unsigned char byte, const Sink& sink)
+/// `token` is none; the rest of whatever it was to be is skipped.
+void JsonStream::stray(std::string_view token, const Sink& sink)
 {
-    std::string text = text_.substr(token_start_);
-    text += static_cast<char>(byte);
-    fail(fmt::format("JSON parse error, stray '{}'", text), sink);
+    fail(fmt::format("JSON parse error, stray '{}'", excerpt(token)), sink);
     state_ = State::Recovery;
 }
 
-}  // namespace godwit::monitor
+void JsonStream::finish(const Sink& sink)
+{
+    switch (state_) {
+    case State::Start:
+        break;
+    case State::Recovery:
+        return reset();
+    case State::Keyword:
+        finish_token(JsonTokenKind::Keyword, sink);
+        break;
+    case State::Zero:
+    case State::Digits:
+        finish_token(JsonTokenKind::Integer, sink);
+        break;
+    case State::Fraction:
+    case State::ExponentDigits:
+        finish_token(JsonTokenKind::Float, sink);
+        break;
+    default:
+        stray(std::string_view(text_).substr(token_start_), sink);
+        return reset();
+    }
+    if (!tokens_.empty())
+        fail("JSON parse error, premature EOI", sink);
+}
+
+}  // namespace godwit

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Cuts a stream of bytes into QMP messages: a message ends where its braces and brackets close,
-// whatever lines and reads it came in.
+// Cuts a stream of bytes into JSON values, as QMP has them: a message ends where its braces and
+// brackets close, whatever lines and reads it came in.
 #pragma once
 
-#include "monitor/json_token.h"
 #include "util/json_fwd.h"
 #include "util/result.h"
 
@@ -15,7 +14,27 @@
 #include <string_view>
 #include <vector>
 
-namespace godwit::monitor {
+namespace godwit {
+
+enum class JsonTokenKind : std::uint8_t {
+    LeftBrace,
+    RightBrace,
+    LeftBracket,
+    RightBracket,
+    Colon,
+    Comma,
+    Integer,
+    Float,
+    Keyword,
+    String,  ///< with its quotes, escapes not yet resolved
+};
+
+/// One token: `length` bytes at `offset` of the message's text.
+struct JsonToken {
+    JsonTokenKind kind;
+    std::uint32_t offset;
+    std::uint32_t length;
+};
 
 /// What one message may consist of before it is refused. QEMU's values.
 struct JsonLimits {
@@ -41,6 +60,9 @@ public:
 
     /// Hands every message that completes to `sink`, in order.
     void feed(std::string_view bytes, const Sink& sink);
+    /// There is no more: a number or word that stands at the end is complete.
+    /// Errors   to `sink`: "JSON parse error, premature EOI" within a message.
+    void finish(const Sink& sink);
     /// Forgets a message that has begun: the connection is a new one.
     void reset();
     /// True between messages.
@@ -73,19 +95,19 @@ private:
     Step keep(State state, unsigned char byte);
     std::size_t take_plain_string(std::string_view bytes);
 
-    void finish_token(TokenKind kind, const Sink& sink);
+    void finish_token(JsonTokenKind kind, const Sink& sink);
     void finish_message(const Sink& sink);
     void fail(std::string message, const Sink& sink);
-    void stray(unsigned char byte, const Sink& sink);
+    void stray(std::string_view token, const Sink& sink);
 
     JsonLimits limits_;
     State state_ = State::Start;
     char quote_ = '"';
     std::string text_;             // the tokens of the message, one after the other
     std::size_t token_start_ = 0;  // in text_
-    std::vector<Token> tokens_;
+    std::vector<JsonToken> tokens_;
     int braces_ = 0;
     int brackets_ = 0;
 };
 
-}  // namespace godwit::monitor
+}  // namespace godwit

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "monitor/json_parser.h"
+#include "util/json_parser.h"
 
-#include "monitor/utf8.h"
+#include "util/excerpt.h"
 #include "util/json.h"
+#include "util/utf8.h"
 
 #include <charconv>
 #include <cstdlib>
@@ -11,7 +12,7 @@
 #include <string_view>
 #include <unordered_set>
 
-namespace godwit::monitor {
+namespace godwit {
 
 namespace {
 
@@ -98,25 +99,26 @@ private:
 
 class Parser {
 public:
-    explicit Parser(const TokenList& message) : message_(message) {}
+    Parser(std::span<const JsonToken> tokens, std::string_view text) : tokens_(tokens), text_(text)
+    {}
 
     Result<Json> value()
     {
-        const Token* token = next();
+        const JsonToken* token = next();
         if (!token)
             return parse_error("expecting value");
-        const std::string_view text = message_.text_of(*token);
+        const std::string_view text = text_.substr(token->offset, token->length);
         switch (token->kind) {
-        case TokenKind::LeftBrace:
+        case JsonTokenKind::LeftBrace:
             return object();
-        case TokenKind::LeftBracket:
+        case JsonTokenKind::LeftBracket:
             return array();
-        case TokenKind::String:
+        case JsonTokenKind::String:
             return Json(GW_TRY(StringReader(text).read()));
-        case TokenKind::Integer:
-        case TokenKind::Float:
+        case JsonTokenKind::Integer:
+        case JsonTokenKind::Float:
             return number(text, token->kind);
-        case TokenKind::Keyword:
+        case JsonTokenKind::Keyword:
             return keyword(text);
         default:
             return parse_error("expecting value");
@@ -124,10 +126,10 @@ public:
     }
 
 private:
-    const Token* next() { return at_ < message_.tokens.size() ? &message_.tokens[at_++] : nullptr; }
-    bool accept(TokenKind kind)
+    const JsonToken* next() { return at_ < tokens_.size() ? &tokens_[at_++] : nullptr; }
+    bool accept(JsonTokenKind kind)
     {
-        if (at_ >= message_.tokens.size() || message_.tokens[at_].kind != kind)
+        if (at_ >= tokens_.size() || tokens_[at_].kind != kind)
             return false;
         ++at_;
         return true;
@@ -136,7 +138,7 @@ private:
     Result<Json> object()
     {
         Json out = Json::object();
-        if (accept(TokenKind::RightBrace))
+        if (accept(JsonTokenKind::RightBrace))
             return out;
         auto& members = *out.get_ptr<Json::object_t*>();
         std::unordered_set<std::string> seen;
@@ -145,15 +147,15 @@ private:
             auto* name = key.get_ptr<Json::string_t*>();
             if (!name)
                 return parse_error("key is not a string in object");
-            if (!accept(TokenKind::Colon))
+            if (!accept(JsonTokenKind::Colon))
                 return parse_error("missing : in object pair");
             Json member = GW_TRY(value());
             if (!seen.insert(*name).second)
                 return parse_error("duplicate key");
             // Appends without ordered_map's own search, which is linear in the members.
             members.push_back({std::move(*name), std::move(member)});
-        } while (accept(TokenKind::Comma));
-        if (!accept(TokenKind::RightBrace))
+        } while (accept(JsonTokenKind::Comma));
+        if (!accept(JsonTokenKind::RightBrace))
             return parse_error("expected separator in dict");
         return out;
     }
@@ -161,27 +163,25 @@ private:
     Result<Json> array()
     {
         Json out = Json::array();
-        if (accept(TokenKind::RightBracket))
+        if (accept(JsonTokenKind::RightBracket))
             return out;
         do {
             out.push_back(GW_TRY(value()));
-        } while (accept(TokenKind::Comma));
-        if (!accept(TokenKind::RightBracket))
+        } while (accept(JsonTokenKind::Comma));
+        if (!accept(JsonTokenKind::RightBracket))
             return parse_error("expected separator in list");
         return out;
     }
 
     /// Integers that fit 64 bits stay exact; others become floating point, as in QEMU.
-    static Json number(std::string_view text, TokenKind kind)
+    static Json number(std::string_view text, JsonTokenKind kind)
     {
-        if (kind == TokenKind::Integer) {
-            std::int64_t value = 0;
+        if (kind == JsonTokenKind::Integer) {
             const char* const end = text.data() + text.size();
-            if (std::from_chars(text.data(), end, value).ec == std::errc())
+            if (std::uint64_t value = 0; std::from_chars(text.data(), end, value).ec == std::errc())
                 return value;
-            std::uint64_t large = 0;
-            if (text[0] != '-' && std::from_chars(text.data(), end, large).ec == std::errc())
-                return large;
+            if (std::int64_t value = 0; std::from_chars(text.data(), end, value).ec == std::errc())
+                return value;
         }
         return std::strtod(std::string(text).c_str(), nullptr);
     }
@@ -194,18 +194,19 @@ private:
             return Json(false);
         if (text == "null")
             return Json(nullptr);
-        return parse_error(fmt::format("invalid keyword '{}'", text));
+        return parse_error(fmt::format("invalid keyword '{}'", excerpt(text)));
     }
 
-    const TokenList& message_;
+    std::span<const JsonToken> tokens_;
+    std::string_view text_;
     std::size_t at_ = 0;
 };
 
 }  // namespace
 
-Result<Json> parse_tokens(const TokenList& message)
+Result<Json> parse_json_tokens(std::span<const JsonToken> tokens, std::string_view text)
 {
-    return Parser(message).value();
+    return Parser(tokens, text).value();
 }
 
-}  // namespace godwit::monitor
+}  // namespace godwit

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace godwit::monitor {
+namespace godwit {
 
 /// False for surrogates, non-characters and what lies beyond U+10FFFF.
 bool is_unicode(std::uint32_t code) noexcept;
@@ -20,7 +20,8 @@ std::size_t utf8_sequence(std::string_view text) noexcept;
 /// The character of one valid sequence.
 std::uint32_t decode_utf8(std::string_view sequence) noexcept;
 
-/// Appends `code`, which is_unicode().
+/// Appends `code`, which is_unicode(). As QEMU does, U+0000 becomes C0 80: no zero inside what may
+/// become a C string.
 void append_utf8(std::string& out, std::uint32_t code);
 
-}  // namespace godwit::monitor
+}  // namespace godwit

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "monitor/json_stream.h"
+#include "util/json_stream.h"
 
 #include "util/json.h"
 
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace godwit::monitor {
+namespace godwit::test {
 namespace {
 
 /// What came out of a stream: dumped messages, and errors with "! " before them.
@@ -82,7 +82,7 @@ TEST(JsonStream, AStrayByteIsOneErrorAndInputIsSkippedToTheNextPossibleStart)
     EXPECT_EQ(read_all("#\tx\n1 "), (Lines{"! JSON parse error, stray '#'", "1"}));
     EXPECT_EQ(read_all("{\"a\":01}"),
               (Lines{"! JSON parse error, stray '01'", "! JSON parse error, expecting value"}));
-    EXPECT_EQ(read_all("\"a\nb\"\n2 "), (Lines{"! JSON parse error, stray '\"a\n'", "2"}));
+    EXPECT_EQ(read_all("\"a\nb\"\n2 "), (Lines{"! JSON parse error, stray '\"a\\x0a'", "2"}));
     EXPECT_EQ(read_all("{\"a\":-}"), Lines{"! JSON parse error, stray '-}'"});
     EXPECT_EQ(read_all("1.5.5 \n"), (Lines{"1.5", "! JSON parse error, stray '.'"}));
 }
@@ -127,4 +127,4 @@ TEST(JsonStream, AnObjectWithManyMembersIsReadInLinearTime)
 }
 
 }  // namespace
-}  // namespace godwit::monitor
+}  // namespace godwit::test
