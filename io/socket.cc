@@ -147,24 +147,39 @@ bool SocketChannel::peer_is_done() const noexcept
     return ::poll(&entry, 1, 0) > 0;
 }
 
-Result<std::optional<std::size_t>> SocketChannel::do_readv(std::span<const iovec> to)
+namespace {
+
+/// Calls `receive`, a recv() that does not wait, until it says how much came: 0 is the end, nothing
+/// means "not yet". `shut`: we ended the direction ourselves.
+template <class Receive>
+Result<std::optional<std::size_t>> receive_now(const std::atomic<bool>& shut, std::string_view what,
+                                               Receive receive)
 {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(to.data());
-    message.msg_iovlen = to.size();
     for (;;) {
-        const ssize_t got = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT);
+        const ssize_t got = receive();
         if (got > 0)
             return static_cast<std::size_t>(got);
-        if (read_shut_)
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (shut)
             return Error(Errc::Closed, "was shut down");
         if (got == 0)
             return 0;
         if (would_block(errno))
             return std::nullopt;
-        if (errno != EINTR)
-            return Error::from_errno("Unable to read from socket");
+        return Error::from_errno(what);
     }
+}
+
+}  // namespace
+
+Result<std::optional<std::size_t>> SocketChannel::do_readv(std::span<const iovec> to)
+{
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(to.data());
+    message.msg_iovlen = to.size();
+    return receive_now(read_shut_, "Unable to read from socket",
+                       [&] { return ::recvmsg(fd_.get(), &message, MSG_DONTWAIT); });
 }
 
 Result<std::optional<std::size_t>> SocketChannel::do_writev(std::span<const iovec> from)
@@ -177,48 +192,33 @@ Result<std::optional<std::size_t>> SocketChannel::do_writev(std::span<const iove
 
 Result<std::optional<std::size_t>> SocketChannel::do_peek(std::span<std::byte> to)
 {
-    for (;;) {
-        const ssize_t got = ::recv(fd_.get(), to.data(), to.size(), MSG_PEEK | MSG_DONTWAIT);
-        if (got > 0)
-            return static_cast<std::size_t>(got);
-        if (read_shut_)
-            return Error(Errc::Closed, "was shut down");
-        if (got == 0)
-            return 0;
-        if (would_block(errno))
-            return std::nullopt;
-        if (errno != EINTR)
-            return Error::from_errno("Unable to peek at socket");
-    }
+    return receive_now(read_shut_, "Unable to peek at socket", [&] {
+        return ::recv(fd_.get(), to.data(), to.size(), MSG_PEEK | MSG_DONTWAIT);
+    });
 }
 
 Result<std::optional<Received>> SocketChannel::do_read_with_fds(std::span<std::byte> to)
 {
     iovec piece{to.data(), to.size()};
     ControlBuffer control;
-    for (;;) {
-        msghdr message{};
+    msghdr message{};
+    const auto got = GW_TRY(receive_now(read_shut_, "Unable to read from socket", [&] {
+        message = {};
         message.msg_iov = &piece;
         message.msg_iovlen = 1;
         message.msg_control = control.bytes.data();
         message.msg_controllen = control.bytes.size();
-        const ssize_t got = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0 && read_shut_)
-            return Error(Errc::Closed, "was shut down");
-        if (got < 0 && would_block(errno))
-            return std::nullopt;
-        if (got < 0)
-            return Error::from_errno("Unable to read from socket");
-        Received received{.bytes = static_cast<std::size_t>(got), .fds = {}};
-        for (const cmsghdr* h = CMSG_FIRSTHDR(&message); h != nullptr;
-             h = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(h)))
-            take_descriptors(*h, received.fds);
-        if ((message.msg_flags & MSG_CTRUNC) != 0)
-            return Error(Errc::Io, "some descriptors could not be received");
-        return received;
-    }
+        return ::recvmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    }));
+    if (!got)
+        return std::nullopt;
+    Received received{.bytes = *got, .fds = {}};
+    for (const cmsghdr* h = CMSG_FIRSTHDR(&message); h != nullptr;
+         h = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(h)))
+        take_descriptors(*h, received.fds);
+    if ((message.msg_flags & MSG_CTRUNC) != 0)
+        return Error(Errc::Io, "some descriptors could not be received");
+    return received;
 }
 
 Result<std::optional<std::size_t>> SocketChannel::do_write_with_fds(std::span<const std::byte> from,
