@@ -3,6 +3,7 @@
 
 #include "hw/intc/i8259.h"
 #include "hw/intc/ioapic.h"
+#include "hw/machine/board.h"
 #include "hw/pci.h"
 #include "system/hmp.h"
 #include "system/vm.h"
@@ -148,12 +149,50 @@ Result<void> info_pic(HmpContext& context, const HmpArgs&, HmpOutput& out)
     return {};
 }
 
+// --- info irq ---------------------------------------------------------------------------------
+
+template <class Chip>
+void print_statistics(const Chip& chip, HmpOutput& out)
+{
+    out.print(fmt::format("IRQ statistics for {}:\n", chip.type_name()));
+    for (std::size_t n = 0; n < chip.raised().size(); ++n)
+        if (chip.raised()[n] != 0)
+            out.print(fmt::format("{:2}: {}\n", n, chip.raised()[n]));
+}
+
+Result<void> info_irq(HmpContext& context, const HmpArgs&, HmpOutput& out)
+{
+    for (const system::Device* device : context.vm.devices().devices()) {
+        if (const auto* pic = dynamic_cast<const PicDevice*>(device))
+            print_statistics(*pic, out);
+        else if (const auto* ioapic = dynamic_cast<const IoapicDevice*>(device))
+            print_statistics(*ioapic, out);
+    }
+    return {};
+}
+
+// --- info roms --------------------------------------------------------------------------------
+
+Result<void> info_roms(HmpContext& context, const HmpArgs&, HmpOutput& out)
+{
+    const auto* board = dynamic_cast<const X86Board*>(context.vm.machine());
+    if (board == nullptr)
+        return {};
+    for (const BootImage& image : board->boot_images(context.vm))
+        out.print(fmt::format("addr={:016x} size=0x{:06x} mem={} name=\"{}\"\n", image.address,
+                              image.size, image.rom ? "rom" : "ram", image.name));
+    return {};
+}
+
 }  // namespace
 
 void add_human_commands(system::HmpTable& table)
 {
     table.add_info({.name = "pci", .help = "show PCI info", .run = info_pci});
     table.add_info({.name = "pic", .help = "show PIC state", .run = info_pic});
+    table.add_info(
+        {.name = "irq", .help = "show the interrupts statistics (if available)", .run = info_irq});
+    table.add_info({.name = "roms", .help = "show roms", .run = info_roms});
 }
 
 }  // namespace godwit::hw

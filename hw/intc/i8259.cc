@@ -88,7 +88,10 @@ private:
 
 PicDevice::PicDevice()
 {
-    add_gpio_in("", 8, [this](unsigned n, int level) { input(n, level); });
+    add_gpio_in("", kInputs, [this](unsigned n, int level) {
+        raised_[n] += level != 0 ? 1 : 0;
+        input(n, level);
+    });
     add_gpio_out("", 1);
 }
 

@@ -3,10 +3,12 @@
 // The two 8259A interrupt controllers of a PC, in the program or in the kernel.
 #pragma once
 
+#include "hw/intc/kernel_chip.h"
 #include "hw/isa.h"
 #include "migration/stream/vmstate.h"
 #include "system/accelerator.h"
 
+#include <array>
 #include <cstdint>
 
 namespace godwit::hw {
@@ -48,7 +50,11 @@ public:
     std::uint32_t elcr_addr_ = 0xffffffff;
     std::uint8_t elcr_mask_ = 0xff;
 
+    static const auto& vmstate() noexcept { return kPicState; }
+    static constexpr unsigned kInputs = 8;
     PicState& state() noexcept { return state_; }
+    /// How often each input was raised, for `info irq`.
+    const std::array<std::uint64_t, kInputs>& raised() const noexcept { return raised_; }
     /// As the chip is now, wherever it is.
     virtual Result<PicState> current() { return state_; }
 
@@ -56,6 +62,9 @@ protected:
     PicDevice();
     virtual void input(unsigned n, int level) = 0;
     PicState state_;
+
+private:
+    std::array<std::uint64_t, kInputs> raised_{};
 };
 
 /// Type "isa-i8259".
@@ -90,25 +99,14 @@ private:
     std::unique_ptr<system::IoHandler> elcr_handler_;
 };
 
-/// Type "kvm-i8259": the kernel has the chip; we only move its state and drive its inputs.
-class KvmPic final : public PicDevice {
-public:
-    Result<PicState> current() override
-    {
-        GW_TRY(get());
-        return state_;
-    }
-
+/// Type "kvm-i8259".
+class KvmPic final : public KernelChip<PicDevice> {
 protected:
-    Result<void> realize() override;
     void reset(system::ResetKind) override;
-    Result<void> register_state(migration::stream::StateRegistry& registry) override;
-    void input(unsigned n, int level) override;
-
-private:
-    Result<void> get();
-    Result<void> put();
-    system::KernelIrqchip* irqchip_ = nullptr;
+    void input(unsigned n, int level) override { drive(master_ ? n : n + 8, level); }
+    Chip chip() const override { return master_ ? Chip::PicMaster : Chip::PicSlave; }
+    void from_kernel(const Blob& raw) override;
+    void to_kernel(Blob& raw) const override;
 };
 
 /// Master and slave on `bus`, in the kernel when the accelerator has them there. The slave is wired

@@ -39,7 +39,10 @@ IoapicState ioapic_after_reset(std::uint8_t id) noexcept
 
 IoapicDevice::IoapicDevice()
 {
-    add_gpio_in("", kIoapicPins, [this](unsigned n, int level) { input(n, level); });
+    add_gpio_in("", kIoapicPins, [this](unsigned n, int level) {
+        raised_[n] += level != 0 ? 1 : 0;
+        input(n, level);
+    });
 }
 
 void Ioapic::on_message(std::function<void(std::uint64_t, std::uint32_t)> send)
@@ -189,19 +192,8 @@ Result<void> Ioapic::register_state(StateRegistry& registry)
 
 // --- in the kernel -----------------------------------------------------------------------------
 
-Result<void> KvmIoapic::realize()
+void KvmIoapic::from_kernel(const Blob& raw)
 {
-    irqchip_ = vm().accelerator() != nullptr ? vm().accelerator()->irqchip() : nullptr;
-    if (irqchip_ == nullptr)
-        return Error(Errc::Unsupported,
-                     "kvm-ioapic needs an accelerator with kernel interrupt chips");
-    return {};
-}
-
-Result<void> KvmIoapic::get()
-{
-    std::array<std::byte, 512> raw{};
-    GW_TRY(irqchip_->get(system::KernelIrqchip::Chip::Ioapic, raw));
     kvm_ioapic_state k;
     std::memcpy(&k, raw.data(), sizeof k);
     state_.id = static_cast<std::uint8_t>(k.id);
@@ -209,10 +201,9 @@ Result<void> KvmIoapic::get()
     state_.irr = k.irr;
     for (unsigned n = 0; n < kIoapicPins; ++n)
         state_.ioredtbl[n] = k.redirtbl[n].bits;
-    return {};
 }
 
-Result<void> KvmIoapic::put()
+void KvmIoapic::to_kernel(Blob& raw) const
 {
     kvm_ioapic_state k{};
     k.base_address = base_;
@@ -221,28 +212,13 @@ Result<void> KvmIoapic::put()
     k.irr = state_.irr;
     for (unsigned n = 0; n < kIoapicPins; ++n)
         k.redirtbl[n].bits = state_.ioredtbl[n];
-    std::array<std::byte, 512> raw{};
     std::memcpy(raw.data(), &k, sizeof k);
-    return irqchip_->set(system::KernelIrqchip::Chip::Ioapic, raw);
 }
 
 void KvmIoapic::reset(system::ResetKind)
 {
     state_ = ioapic_after_reset(id_);
     (void)put();
-}
-
-void KvmIoapic::input(unsigned n, int level)
-{
-    irqchip_->set_gsi(gsi_base_ + n, level);
-}
-
-Result<void> KvmIoapic::register_state(StateRegistry& registry)
-{
-    keep(GW_TRY(registry.add(
-        kIoapicState, state_, {},
-        {.pre_save = [this] { return get(); }, .post_load = [this](Version) { return put(); }})));
-    return {};
 }
 
 // --- making one --------------------------------------------------------------------------------

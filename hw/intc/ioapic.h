@@ -3,6 +3,7 @@
 // The 82093AA I/O APIC, in the program or in the kernel.
 #pragma once
 
+#include "hw/intc/kernel_chip.h"
 #include "hw/region.h"
 #include "migration/stream/vmstate.h"
 #include "system/accelerator.h"
@@ -38,7 +39,10 @@ public:
     std::uint32_t gsi_base_ = 0;
     std::uint8_t id_ = 0;
     std::uint8_t version_ = 0x20;
+    static const auto& vmstate() noexcept { return kIoapicState; }
     IoapicState& state() noexcept { return state_; }
+    /// How often each input was raised, for `info irq`.
+    const std::array<std::uint64_t, kIoapicPins>& raised() const noexcept { return raised_; }
     /// As the chip is now, wherever it is.
     virtual Result<IoapicState> current() { return state_; }
 
@@ -46,6 +50,9 @@ protected:
     IoapicDevice();
     virtual void input(unsigned n, int level) = 0;
     IoapicState state_;
+
+private:
+    std::array<std::uint64_t, kIoapicPins> raised_{};
 };
 
 /// Type "ioapic".
@@ -77,24 +84,13 @@ private:
 };
 
 /// Type "kvm-ioapic".
-class KvmIoapic final : public IoapicDevice {
-public:
-    Result<IoapicState> current() override
-    {
-        GW_TRY(get());
-        return state_;
-    }
-
+class KvmIoapic final : public KernelChip<IoapicDevice> {
 protected:
-    Result<void> realize() override;
     void reset(system::ResetKind) override;
-    Result<void> register_state(migration::stream::StateRegistry& registry) override;
-    void input(unsigned n, int level) override;
-
-private:
-    Result<void> get();
-    Result<void> put();
-    system::KernelIrqchip* irqchip_ = nullptr;
+    void input(unsigned n, int level) override { drive(gsi_base_ + n, level); }
+    Chip chip() const override { return Chip::Ioapic; }
+    void from_kernel(const Blob& raw) override;
+    void to_kernel(Blob& raw) const override;
 };
 
 /// One I/O APIC at `base`, in the kernel when the accelerator has it there and `gsi_base` is 0.

@@ -1,36 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "hw/intc/i8259.h"
-#include "migration/stream/registry.h"
-#include "system/vm.h"
 
 #include <cstring>
 #include <linux/kvm.h>
 
 namespace godwit::hw {
-namespace {
 
-using system::KernelIrqchip;
-
-KernelIrqchip::Chip chip_of(bool master)
+void KvmPic::from_kernel(const Blob& raw)
 {
-    return master ? KernelIrqchip::Chip::PicMaster : KernelIrqchip::Chip::PicSlave;
-}
-
-}  // namespace
-
-Result<void> KvmPic::realize()
-{
-    irqchip_ = vm().accelerator() != nullptr ? vm().accelerator()->irqchip() : nullptr;
-    if (irqchip_ == nullptr)
-        return Error(Errc::Unsupported,
-                     "kvm-i8259 needs an accelerator with kernel interrupt chips");
-    return {};
-}
-
-Result<void> KvmPic::get()
-{
-    std::array<std::byte, 512> raw{};
-    GW_TRY(irqchip_->get(chip_of(master_), raw));
     kvm_pic_state k;
     std::memcpy(&k, raw.data(), sizeof k);
     state_ = PicState{.last_irr = k.last_irr,
@@ -48,10 +25,9 @@ Result<void> KvmPic::get()
                       .special_fully_nested_mode = k.special_fully_nested_mode,
                       .init4 = k.init4,
                       .elcr = k.elcr};
-    return {};
 }
 
-Result<void> KvmPic::put()
+void KvmPic::to_kernel(Blob& raw) const
 {
     const kvm_pic_state k{.last_irr = state_.last_irr,
                           .irr = state_.irr,
@@ -69,28 +45,13 @@ Result<void> KvmPic::put()
                           .init4 = state_.init4,
                           .elcr = state_.elcr,
                           .elcr_mask = elcr_mask_};
-    std::array<std::byte, 512> raw{};
     std::memcpy(raw.data(), &k, sizeof k);
-    return irqchip_->set(chip_of(master_), raw);
 }
 
 void KvmPic::reset(system::ResetKind)
 {
     state_ = {};
     (void)put();  // the values of a reset are always legal
-}
-
-void KvmPic::input(unsigned n, int level)
-{
-    irqchip_->set_gsi(master_ ? n : n + 8, level);
-}
-
-Result<void> KvmPic::register_state(migration::stream::StateRegistry& registry)
-{
-    keep(GW_TRY(registry.add(kPicState, state_, {},
-                             {.pre_save = [this] { return get(); },
-                              .post_load = [this](migration::stream::Version) { return put(); }})));
-    return {};
 }
 
 }  // namespace godwit::hw

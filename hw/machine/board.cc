@@ -189,6 +189,36 @@ void X86Board::load_boot_image(system::Vm& vm, system::ResetKind kind)
         vm.log().report(loaded.error());
 }
 
+std::vector<BootImage> X86Board::boot_images(system::Vm& vm) const
+{
+    std::vector<BootImage> images;
+    if (!bios_ || !vm.accelerator()->runs_guest_code())
+        return images;
+    const system::VmConfig& config = vm.config();
+    if (kernel_ && bios_image_.empty()) {
+        for (const BootPiece& piece : kernel_->pieces) {
+            const std::uint64_t size =
+                std::max<std::uint64_t>(piece.data.size(), piece.memory_size);
+            const bool initrd = kernel_->initrd_address == piece.address && !config.initrd.empty();
+            images.push_back({.address = piece.address,
+                              .size = size,
+                              .name = initrd ? config.initrd
+                                      : piece.address >= kernel_->kernel_address
+                                          ? config.kernel
+                                          : "start-up data"});
+        }
+    }
+    for (const system::MemorySection& section : *vm.memory().view()) {
+        if (section.block == bios_ && section.start + section.size == k4GiB)
+            images.push_back({.address = section.start,
+                              .size = section.size,
+                              .rom = section.kind == system::RegionKind::Rom,
+                              .name = bios_image_.empty() ? "boot stub" : config.firmware});
+    }
+    std::ranges::sort(images, {}, &BootImage::address);
+    return images;
+}
+
 void X86Board::reset(system::Vm& vm, system::ResetKind kind)
 {
     Machine::reset(vm, kind);

@@ -28,6 +28,14 @@ struct VirtioTransport {
     unsigned gsi = 0;
 };
 
+/// What is put into guest memory before the guest starts.
+struct BootImage {
+    system::GuestAddr address = 0;
+    std::uint64_t size = 0;
+    bool rom = false;  ///< the guest cannot write there
+    std::string name;  ///< a file's, or what it is
+};
+
 /// Base of the x86 machines.
 ///
 /// Order    a board's init() calls the make_*() in the order in which it wants the sections of the
@@ -43,6 +51,8 @@ public:
     /// is awaited, whose stream brings them.
     void reset(system::Vm& vm, system::ResetKind kind) override;
     const std::vector<VirtioTransport>& transports() const noexcept { return transports_; }
+    /// What load_boot_image() puts there.
+    std::vector<BootImage> boot_images(system::Vm& vm) const;
 
 protected:
     static constexpr std::uint64_t k4GiB = std::uint64_t{1} << 32;
