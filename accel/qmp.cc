@@ -57,10 +57,7 @@ Result<std::vector<qapi::CpuInfoFast>> AccelQmp::query_cpus_fast()
         cpu.qom_path = vcpu->path();
         cpu.thread_id = vcpu->thread_id();
         cpu.target = qapi::SysEmuTarget::X86_64;
-        cpu.props.emplace();
-        cpu.props->socket_id = 0;
-        cpu.props->core_id = vcpu->index();
-        cpu.props->thread_id = 0;
+        cpu.props = system::cpu_place(vm_.config(), vcpu->index());
         cpus.push_back(std::move(cpu));
     }
     return cpus;

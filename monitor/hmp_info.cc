@@ -159,6 +159,17 @@ Result<void> registers(HmpContext& context, const HmpArgs& args, HmpOutput& out)
     return {};
 }
 
+Result<void> lapic(HmpContext& context, const HmpArgs& args, HmpOutput& out)
+{
+    const auto& all = context.vm.vcpus();
+    const std::int64_t wanted = args.number("apic-id", context.cpu_index);
+    if (wanted < 0 || static_cast<std::size_t>(wanted) >= all.size())
+        out.print("No CPU available\n");
+    else
+        out.print(all[static_cast<std::size_t>(wanted)]->describe_apic());
+    return {};
+}
+
 Result<void> iothreads(HmpContext& context, const HmpArgs&, HmpOutput& out)
 {
     for (const Json& info : GW_TRY(context.qmp("query-iothreads"))) {
@@ -198,24 +209,25 @@ Result<void> memory_size(HmpContext& context, const HmpArgs&, HmpOutput& out)
     return {};
 }
 
-/// CPUs are all of node 0: `-numa node,memdev=` only says where RAM comes from.
 Result<void> numa(HmpContext& context, const HmpArgs&, HmpOutput& out)
 {
-    const auto& nodes = context.vm.config().numa_memdevs;
+    const system::VmConfig& config = context.vm.config();
+    const auto& nodes = config.numa_nodes;
     out.print(fmt::format("{} nodes\n", nodes.size()));
     if (nodes.empty())
         return {};
     const Json list = GW_TRY(context.qmp("query-memdev"));
-    std::string cpus_text;
-    for (std::size_t i = 0; i < context.vm.vcpus().size(); ++i)
-        cpus_text += fmt::format(" {}", i);
     for (std::size_t node = 0; node < nodes.size(); ++node) {
+        std::string cpus_text;
+        for (std::size_t i = 0; i < context.vm.vcpus().size(); ++i)
+            if (i < config.cpu_nodes.size() && config.cpu_nodes[i] == node)
+                cpus_text += fmt::format(" {}", i);
         std::uint64_t bytes = 0;
         for (const Json& info : list)
-            if (text_of(info, "id") == nodes[node])
+            if (text_of(info, "id") == nodes[node].memdev)
                 bytes = info["size"].get<std::uint64_t>();
         out.print(fmt::format("node {0} cpus:{1}\nnode {0} size: {2} MB\nnode {0} plugged: 0 MB\n",
-                              node, node == 0 ? cpus_text : "", bytes >> 20));
+                              node, cpus_text, bytes >> 20));
     }
     return {};
 }
@@ -294,6 +306,12 @@ void add_info_commands(HmpTable& table)
                             "specific vCPU to query; show the current CPU's registers if no "
                             "argument is specified)",
                     .run = registers});
+    table.add_info({.name = "lapic",
+                    .args = "apic-id:i?",
+                    .params = "[apic-id]",
+                    .help = "show local apic state (apic-id: local apic to read, default is which "
+                            "of current CPU)",
+                    .run = lapic});
 }
 
 }  // namespace godwit::monitor

@@ -25,11 +25,11 @@ void write_register(kvm_lapic_state& kvm, unsigned offset, std::uint32_t value)
 constexpr unsigned kId = 0x20, kVersion = 0x30, kTpr = 0x80, kArbitration = 0x90,
                    kLogicalDest = 0xd0, kDestFormat = 0xe0, kSpurious = 0xf0, kIsr = 0x100,
                    kTmr = 0x180, kIrr = 0x200, kEsr = 0x280, kIcr = 0x300, kIcrHigh = 0x310,
-                   kLvt = 0x320, kInitialCount = 0x380, kDivide = 0x3e0;
+                   kLvt = 0x320, kInitialCount = 0x380, kCurrentCount = 0x390, kDivide = 0x3e0;
 
 }  // namespace
 
-Result<void> CpuRegisters::fetch_apic(ApicState& apic) const
+Result<void> CpuRegisters::fetch_apic(ApicState& apic, std::uint32_t* current_count) const
 {
     kvm_lapic_state kvm{};
     GW_TRY(GW_KVM(*vcpu_, KVM_GET_LAPIC, &kvm));
@@ -52,6 +52,8 @@ Result<void> CpuRegisters::fetch_apic(ApicState& apic) const
     const std::uint32_t divide = (apic.divide_conf & 3) | (apic.divide_conf >> 1 & 4);
     apic.count_shift = static_cast<std::int32_t>((divide + 1) & 7);
     apic.initial_count = read_register(kvm, kInitialCount);
+    if (current_count != nullptr)
+        *current_count = read_register(kvm, kCurrentCount);
     return {};
 }
 

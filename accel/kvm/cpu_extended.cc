@@ -90,46 +90,39 @@ void for_components(Area& area, CpuState& s, Copy copy)
     each(kTileData, [&](auto part) { at(part, 0, s.xtile_data.data(), 8192); });
 }
 
-void read_legacy(const Area& area, CpuState& s)
+/// Hands each field of the first 576 bytes to `move`, but for the tags, which have another form.
+template <class State, class Move>
+void each_legacy(State& s, Move move)
 {
-    std::uint8_t tags = 0;
-    area.read(kFcw, s.fpuc);
-    area.read(kFsw, s.fpus);
-    area.read(kFtw, tags);
-    s.fptag = tags;
-    area.read(kFop, s.fpop);
-    area.read(kFip, s.fpip);
-    area.read(kFdp, s.fpdp);
-    area.read(kMxcsr, s.mxcsr);
+    move(kFcw, s.fpuc);
+    move(kFsw, s.fpus);
+    move(kFop, s.fpop);
+    move(kFip, s.fpip);
+    move(kFdp, s.fpdp);
+    move(kMxcsr, s.mxcsr);
     for (unsigned i = 0; i < 8; ++i) {
-        area.read(kSt + 16 * i, s.fpregs[i].mantissa);
-        area.read(kSt + 16 * i + 8, s.fpregs[i].exponent);
+        move(kSt + 16 * i, s.fpregs[i].mantissa);
+        move(kSt + 16 * i + 8, s.fpregs[i].exponent);
     }
     for (unsigned i = 0; i < 16; ++i) {
-        area.read(kXmm + 16 * i, s.zmm[i].q[0]);
-        area.read(kXmm + 16 * i + 8, s.zmm[i].q[1]);
+        move(kXmm + 16 * i, s.zmm[i].q[0]);
+        move(kXmm + 16 * i + 8, s.zmm[i].q[1]);
     }
-    area.read(kXstateBv, s.xstate_bv);
+    move(kXstateBv, s.xstate_bv);
+}
+
+void read_legacy(const Area& area, CpuState& s)
+{
+    each_legacy(s, [&](std::size_t offset, auto& field) { area.read(offset, field); });
+    std::uint8_t tags = 0;
+    area.read(kFtw, tags);
+    s.fptag = tags;
 }
 
 void write_legacy(Area& area, const CpuState& s)
 {
-    area.write(kFcw, s.fpuc);
-    area.write(kFsw, s.fpus);
+    each_legacy(s, [&](std::size_t offset, const auto& field) { area.write(offset, field); });
     area.write(kFtw, static_cast<std::uint8_t>(s.fptag));
-    area.write(kFop, s.fpop);
-    area.write(kFip, s.fpip);
-    area.write(kFdp, s.fpdp);
-    area.write(kMxcsr, s.mxcsr);
-    for (unsigned i = 0; i < 8; ++i) {
-        area.write(kSt + 16 * i, s.fpregs[i].mantissa);
-        area.write(kSt + 16 * i + 8, s.fpregs[i].exponent);
-    }
-    for (unsigned i = 0; i < 16; ++i) {
-        area.write(kXmm + 16 * i, s.zmm[i].q[0]);
-        area.write(kXmm + 16 * i + 8, s.zmm[i].q[1]);
-    }
-    area.write(kXstateBv, s.xstate_bv);
 }
 
 }  // namespace

@@ -29,6 +29,8 @@ public:
     /// For `info registers`: the general ones only.
     Result<void> fetch_general(CpuState& state) const;
 
+    /// `current_count`: of the timer, if anybody wants to know.
+    Result<void> fetch_apic(ApicState& apic, std::uint32_t* current_count = nullptr) const;
     bool has_apic() const noexcept { return has_apic_; }
 
 private:
@@ -39,7 +41,6 @@ private:
     Result<void> fetch_debug(CpuState& state) const;
     Result<void> fetch_extended(CpuState& state) const;
     Result<void> fetch_msrs(CpuState& state) const;
-    Result<void> fetch_apic(ApicState& apic) const;
     Result<void> store_general(const CpuState& state) const;
     Result<void> store_segments(const CpuState& state, const ApicState& apic) const;
     Result<void> store_events(const CpuState& state) const;

@@ -4,6 +4,7 @@
 #include "accel/kvm/vcpu.h"
 
 #include "accel/kvm/cpuid.h"
+#include "accel/kvm/describe_apic.h"
 #include "accel/kvm/describe_registers.h"
 #include "accel/kvm/msr_table.h"
 #include "migration/stream/registry.h"
@@ -160,6 +161,17 @@ std::string KvmVcpu::describe_registers() const
     Result<void> done;
     run_in_thread([&] { done = registers_->fetch_general(state); });
     return done ? format_registers(state) : done.error().message() + "\n";
+}
+
+std::string KvmVcpu::describe_apic() const
+{
+    if (!registers_->has_apic())
+        return Vcpu::describe_apic();
+    ApicState state;
+    std::uint32_t current_count = 0;
+    Result<void> done;
+    run_in_thread([&] { done = registers_->fetch_apic(state, &current_count); });
+    return done ? format_apic(index_, state, current_count) : done.error().message() + "\n";
 }
 
 Result<void> KvmVcpu::inject_nmi()

@@ -52,6 +52,7 @@ public:
     void resume() noexcept override;
     void kick() noexcept override;
     std::string describe_registers() const override;
+    std::string describe_apic() const override;
     Result<void> inject_nmi() override;
     void set_throttle(unsigned percent) noexcept override;
 

@@ -41,6 +41,8 @@ public:
 
     /// `info registers`, lines end in LF.
     virtual std::string describe_registers() const = 0;
+    /// `info lapic`, lines end in LF.
+    virtual std::string describe_apic() const { return "This CPU has no local APIC\n"; }
     /// Where a linear address lies in guest-physical memory, by the guest's page tables as they
     /// are.
     virtual Result<std::uint64_t> translate(std::uint64_t linear)
