@@ -32,6 +32,14 @@
 namespace godwit {
 namespace {
 
+/// On standard error; also fit for signal handlers.
+void show_last_events(const FlightRecorder& recorder, std::string_view title)
+{
+    constexpr std::size_t shown = 64;
+    if (::write(STDERR_FILENO, title.data(), title.size()) > 0)
+        recorder.dump_to(STDERR_FILENO, shown);
+}
+
 Result<void> register_rooms(system::TypeRegistry& types)
 {
     GW_TRY(system::register_types(types));
@@ -74,6 +82,8 @@ public:
         GW_TRY(startup_.ready());
         vm_->run();
         vm_->chardevs().flush(kFlushMs);
+        if (vm_->exit_status() != 0)
+            show_last_events(vm_->recorder(), "The last events before the failure:\n");
         return vm_->exit_status();
     }
 
@@ -147,10 +157,8 @@ const FlightRecorder* crash_recorder = nullptr;
 
 extern "C" void report_crash(int number)
 {
-    constexpr std::size_t shown = 64;
-    constexpr std::string_view title = "The last events before the crash:\n";
-    if (crash_recorder != nullptr && ::write(STDERR_FILENO, title.data(), title.size()) > 0)
-        crash_recorder->dump_to(STDERR_FILENO, shown);
+    if (crash_recorder != nullptr)
+        show_last_events(*crash_recorder, "The last events before the crash:\n");
     ::raise(number);  // SA_RESETHAND: now it ends us, with a core if the system wants one
 }
 

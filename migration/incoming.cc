@@ -258,7 +258,7 @@ Result<void> Incoming::start_guest()
     RunState target = RunState::Running;
     if (global_state_seen_) {
         const std::string_view name = p_.global_state.name();
-        const auto known = system::run_state_from(name);
+        const auto known = qapi::from_string<RunState>(name);
         if (!known)
             return Error(Errc::BadFormat,
                          fmt::format("globalstate: invalid parameter value: {}", name));

@@ -250,7 +250,7 @@ Result<system::Device*> QtestCommands::device(const QtestWords& words) const
     const std::string_view path = GW_TRY(words.word(0));
     auto* found = dynamic_cast<system::Device*>(vm_.root().resolve(path));
     if (!found)
-        return failed("Unknown device");
+        return failed(fmt::format("Unknown device '{}'", path));
     return found;
 }
 

@@ -7,11 +7,16 @@
 #include "system/main_loop.h"
 #include "util/thread.h"
 
+#include <chrono>
+#include <optional>
 #include <poll.h>
 
 namespace godwit::system {
 
 namespace {
+
+/// What a client that does not reconnect gives its server to take it.
+constexpr std::chrono::seconds kConnectTime(20);
 
 using Connection = std::unique_ptr<io::SocketChannel>;
 
@@ -32,6 +37,7 @@ public:
 
 private:
     Result<void> listen();
+    Result<void> connect_now();
     void watch_listener();
     void accept_one();
     void connect_later();
@@ -61,7 +67,30 @@ Result<void> SocketChardev::start()
         connect_in_background();
         return {};
     }
-    use(GW_TRY(io::connect_socket(options_.address)));
+    return connect_now();
+}
+
+/// Waits for the peer, but not longer than kConnectTime; a signal during the start-up ends that.
+Result<void> SocketChardev::connect_now()
+{
+    const io::Deadline deadline = io::deadline_in(kConnectTime);
+    if (!std::holds_alternative<io::InetAddress>(options_.address) || loop().serving()) {
+        use(GW_TRY(io::connect_socket(options_.address, {.patience = {.deadline = deadline}})));
+        return {};
+    }
+    // Names are looked up and hosts may be silent: in a thread, while the loop takes signals.
+    std::optional<Result<Connection>> outcome;
+    connector_ = NamedThread("chr/connect", [&](const std::stop_token&) {
+        auto result = std::make_shared<Result<Connection>>(io::connect_socket(
+            options_.address, {.patience = {.cancel = cancel_, .deadline = deadline}}));
+        loop().post([&outcome, result] { outcome = std::move(*result); });
+    });
+    while (!outcome) {
+        loop().run_once(true);
+        if (loop().quitting())
+            cancel_.request();
+    }
+    use(GW_TRY(std::move(*outcome)));
     return {};
 }
 

@@ -23,6 +23,14 @@ const CommandLineOption* CommandLine::find(std::string_view name) const noexcept
     return it == options_.end() ? nullptr : &*it;
 }
 
+const CommandLineOption* CommandLine::find_group(std::string_view group) const noexcept
+{
+    const auto it = std::ranges::find_if(options_, [&](const CommandLineOption& option) {
+        return !option.keys.empty() && option.group_name() == group;
+    });
+    return it == options_.end() ? nullptr : &*it;
+}
+
 Result<void> CommandLine::parse(std::span<const char* const> words)
 {
     for (std::size_t i = 0; i < words.size(); ++i) {
@@ -42,7 +50,8 @@ Result<void> CommandLine::parse(std::span<const char* const> words)
             }
             argument = words[i];
         }
-        words_.push_back({static_cast<std::size_t>(option - options_.data()), std::move(argument)});
+        words_.push_back({.option = static_cast<std::size_t>(option - options_.data()),
+                          .argument = std::move(argument)});
     }
     return {};
 }
@@ -51,8 +60,21 @@ Result<void> CommandLine::append(std::string_view name, std::string argument)
 {
     const CommandLineOption* option = find(name);
     if (!option)
-        return Error(Errc::InvalidArgument, argument + ": invalid option");
-    words_.push_back({static_cast<std::size_t>(option - options_.data()), std::move(argument)});
+        return Error(Errc::InvalidArgument, (argument.empty() ? "''" : argument) + ": invalid option");
+    words_.push_back({.option = static_cast<std::size_t>(option - options_.data()),
+                      .argument = std::move(argument)});
+    return {};
+}
+
+Result<void> CommandLine::insert(std::string_view name, std::string argument, std::string origin)
+{
+    const CommandLineOption* option = find(name);
+    if (!option || option->parameters.empty())
+        return Error(Errc::NotFound, "there is no option -" + std::string(name));
+    words_.insert(words_.begin() + static_cast<std::ptrdiff_t>(insert_at_++),
+                  {.option = static_cast<std::size_t>(option - options_.data()),
+                   .argument = std::move(argument),
+                   .origin = std::move(origin)});
     return {};
 }
 
@@ -74,15 +96,19 @@ std::vector<std::string> CommandLine::arguments(std::string_view name) const
 
 Result<void> CommandLine::apply(Stage stage)
 {
-    // By index: a handler may append.
+    // By index: a handler may append and insert.
     for (std::size_t i = 0; i < words_.size() && !finished_; ++i) {
         const CommandLineOption& option = options_[words_[i].option];
         if (option.stage != stage || !option.handle)
             continue;
         const std::string argument = words_[i].argument;
-        std::string where = "-" + std::string(option.name);
-        if (!option.parameters.empty())
-            where += " " + argument;
+        std::string where = words_[i].origin;
+        if (where.empty()) {
+            where = "-" + std::string(option.name);
+            if (!option.parameters.empty())
+                where += " " + argument;
+        }
+        insert_at_ = i + 1;
         GW_TRY(with_context(option.handle(argument), where));
     }
     return {};

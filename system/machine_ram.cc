@@ -36,12 +36,16 @@ Result<MachineRam> MachineRam::create(Vm& vm)
     VmConfig& config = vm.config();
     const MachineInfo& info = vm.machine()->info();
     MachineRam ram;
-    if (!config.numa_memdevs.empty()) {
-        if (!config.memory_backend.empty())
+    if (!config.numa_nodes.empty()) {
+        const bool named = std::ranges::any_of(
+            config.numa_nodes, [](const NumaNode& node) { return !node.memdev.empty(); });
+        if (named && !config.memory_backend.empty())
             return Error(Errc::InvalidArgument, "'-machine memory-backend' and '-numa memdev' "
                                                 "properties are mutually exclusive");
-        for (const std::string& id : config.numa_memdevs)
-            GW_TRY(ram.take_backend(vm, id, true));
+        for (const NumaNode& node : config.numa_nodes) {
+            if (!node.memdev.empty())
+                GW_TRY(with_context(ram.take_backend(vm, node.memdev, true), node.option));
+        }
         const std::uint64_t wanted =
             config.ram_bytes != 0 ? config.ram_bytes : info.default_ram_bytes;
         if (ram.size_ != wanted)

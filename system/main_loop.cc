@@ -45,6 +45,7 @@ struct MainLoop::Impl {
     GMainContext* context = nullptr;
     MachineLock lock;
     std::atomic<bool> quit = false;
+    std::atomic<bool> serving = false;
     std::atomic<std::thread::id> thread{};
     std::shared_ptr<std::vector<TimerSource*>> timers =
         std::make_shared<std::vector<TimerSource*>>();
@@ -140,8 +141,10 @@ MachineLock& MainLoop::lock() noexcept
 void MainLoop::run()
 {
     MachineGuardIfNeeded guard(impl_->lock);
+    impl_->serving.store(true, std::memory_order_relaxed);
     while (!impl_->quit.load(std::memory_order_acquire))
         run_once(true);
+    impl_->serving.store(false, std::memory_order_relaxed);
     impl_->quit.store(false, std::memory_order_relaxed);
 }
 
@@ -187,6 +190,11 @@ void MainLoop::quit() noexcept
 bool MainLoop::quitting() const noexcept
 {
     return impl_->quit.load(std::memory_order_acquire);
+}
+
+bool MainLoop::serving() const noexcept
+{
+    return impl_->serving.load(std::memory_order_relaxed);
 }
 
 void MainLoop::wake() noexcept

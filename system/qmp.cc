@@ -32,12 +32,9 @@ Result<qapi::StatusInfo> SystemQmp::query_status()
 {
     return qapi::StatusInfo{
         .running = vm_.run_state().running(),
-        .status = static_cast<qapi::RunState>(vm_.run_state().state()),
+        .status = vm_.run_state().state(),
     };
 }
-// One order of states, so that the cast above holds.
-static_assert(static_cast<int>(qapi::RunState::Colo) == static_cast<int>(RunState::Colo) &&
-              static_cast<int>(qapi::RunState::Running) == static_cast<int>(RunState::Running));
 
 Result<qapi::NameInfo> SystemQmp::query_name()
 {
@@ -143,17 +140,11 @@ Result<std::vector<qapi::HotpluggableCPU>> SystemQmp::query_hotpluggable_cpus()
     const VmConfig& config = vm_.config();
     std::vector<qapi::HotpluggableCPU> list;
     for (unsigned index = config.max_cpus; index-- > 0;) {
-        const unsigned core = index / config.threads;
-        const unsigned socket = core / (config.cores * config.dies);
         qapi::HotpluggableCPU cpu{
             .type = vm_.machine()->info().default_cpu_type,
             .vcpus_count = 1,
-            .props = {.socket_id = socket,
-                      .core_id = core % config.cores,
-                      .thread_id = index % config.threads},
+            .props = cpu_place(config, index),
         };
-        if (config.dies > 1)
-            cpu.props.die_id = core / config.cores % config.dies;
         if (index < vm_.vcpus().size()) {
             cpu.type = std::string(vm_.vcpus()[index]->type_name());
             cpu.qom_path = vm_.vcpus()[index]->path();
@@ -210,10 +201,10 @@ SystemQmp::query_command_line_options(const qapi::QueryCommandLineOptionsArgs& a
 {
     std::vector<qapi::CommandLineOptionInfo> list;
     for (const CommandLineOption& option : line_.options()) {
-        if (option.parameters.empty() || (args.option && option.name != *args.option))
+        if (option.parameters.empty() || (args.option && option.group_name() != *args.option))
             continue;
         list.push_back(
-            {.option = std::string(option.name), .parameters = parameters_of(option.keys)});
+            {.option = std::string(option.group_name()), .parameters = parameters_of(option.keys)});
     }
     if (args.option && list.empty())
         return Error(Errc::NotFound, "invalid option name: " + *args.option);

@@ -14,11 +14,7 @@ namespace {
 
 using enum RunState;
 
-constexpr auto kNames = std::to_array<std::string_view>(
-    {"debug", "inmigrate", "internal-error", "io-error", "paused", "postmigrate", "prelaunch",
-     "finish-migrate", "restore-vm", "running", "save-vm", "shutdown", "suspended", "watchdog",
-     "guest-panicked", "colo"});
-constexpr std::size_t kStates = kNames.size();
+constexpr std::size_t kStates = qapi::kEnumCount<RunState>;
 
 struct Move {
     RunState from;
@@ -142,26 +138,12 @@ consteval auto make_matrix()
     return matrix;
 }
 constexpr auto kLegal = make_matrix();
-static_assert(kNames[static_cast<std::size_t>(Colo)] == "colo");
 
 }  // namespace
 
 bool is_legal_move(RunState from, RunState to) noexcept
 {
     return kLegal[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
-}
-
-std::string_view to_string(RunState state) noexcept
-{
-    return kNames[static_cast<std::size_t>(state)];
-}
-
-std::optional<RunState> run_state_from(std::string_view name) noexcept
-{
-    const auto it = std::ranges::find(kNames, name);
-    if (it == kNames.end())
-        return std::nullopt;
-    return static_cast<RunState>(it - kNames.begin());
 }
 
 namespace {

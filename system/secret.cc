@@ -4,39 +4,16 @@
 #include "system/property.h"
 #include "system/vm.h"
 #include "util/hex.h"
-#include "util/unique_fd.h"
+#include "util/read_file.h"
 
 #include <algorithm>
-#include <array>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 namespace godwit::system {
 
 namespace {
 
 constexpr std::string_view kFormats[] = {"raw", "base64"};
-constexpr std::size_t kMaxSecret = 1 << 20;
-
-Result<std::string> read_file(const std::string& path)
-{
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd)
-        return Error::from_errno("Unable to read " + path);
-    std::string content;
-    std::array<char, 4096> buffer;
-    for (;;) {
-        const ssize_t length = ::read(fd.get(), buffer.data(), buffer.size());
-        if (length < 0)
-            return Error::from_errno("Unable to read " + path);
-        if (length == 0)
-            return content;
-        content.append(buffer.data(), static_cast<std::size_t>(length));
-        if (content.size() > kMaxSecret)
-            return Error(Errc::InvalidArgument, "Unable to read " + path + ": larger than 1 MiB");
-    }
-}
 
 }  // namespace
 
@@ -54,7 +31,13 @@ Result<void> Secret::complete(Vm&)
         return Error(Errc::InvalidArgument, "'file' and 'data' are mutually exclusive");
     if (data_.empty() && file_.empty())
         return Error(Errc::InvalidArgument, "Either 'file' or 'data' must be provided");
-    std::string raw = file_.empty() ? data_ : GW_TRY(read_file(file_));
+    std::string raw = data_;
+    if (!file_.empty()) {
+        auto content = read_small_file(file_);
+        if (!content)
+            return Error(content.error().code(), "Unable to read " + content.error().message());
+        raw = std::move(*content);
+    }
     if (format_ == Format::Raw) {
         value_ = std::move(raw);
         return {};

@@ -37,6 +37,12 @@ Result<void> Startup::Impl::try_accelerator(const Accel& accel)
     if (!accelerator)
         return Error(Errc::NotFound, "invalid accelerator " + name);
     GW_TRY(vm.devices().apply_globals(*object));
+    const std::string irqchip = machine_words.get_string("kernel-irqchip");
+    if (name == "kvm" && !irqchip.empty()) {
+        auto set = object->set_property_text("kernel-irqchip", irqchip);
+        if (!set)
+            return std::unexpected<Error>(std::move(set).error().with_code(Errc::InvalidArgument));
+    }
     if (auto set = set_properties(*object, accel.words, "accel"); !set)
         return std::unexpected<Error>(std::move(set).error().with_code(Errc::InvalidArgument));
     object.release();
@@ -83,6 +89,14 @@ Result<void> Startup::Impl::set_machine_words(Machine& machine)
         if (word.key != "type" && word.key != "accel")
             GW_TRY(machine.set_property_text(word.key, word.value));
     }
+    const auto unsupported = [&](std::string_view property) {
+        return Error(Errc::Unsupported, fmt::format("-machine {}={}: not supported here", property,
+                                                    machine_words.get_string(property)));
+    };
+    if (!machine.dtb.empty())
+        return unsupported("dtb");  // kernels get no device tree
+    if (machine.usb)
+        return unsupported("usb");
     VmConfig& config = vm.config();
     config.memory_backend = machine.memory_backend;
     config.aux_ram_share = machine.aux_ram_share;
@@ -97,18 +111,63 @@ Result<void> Startup::Impl::set_machine_words(Machine& machine)
     return {};
 }
 
-/// -numa node,memdev=: the nodes make up the machine's RAM (system/machine_ram.h).
-static Result<void> set_numa(const std::vector<OptionList>& nodes, const MachineInfo& machine,
-                             VmConfig& config)
+/// "3" or "0-3".
+static Result<std::pair<unsigned, unsigned>> cpu_range(std::string_view text)
 {
-    for (const OptionList& node : nodes) {
-        if (!machine.numa) {
-            return Error(Errc::Unsupported, "NUMA is not supported by this machine-type")
-                .context("-numa node," + node.to_string());
-        }
-        if (const std::string* memdev = node.find("memdev"))
-            config.numa_memdevs.push_back(*memdev);
+    const std::size_t dash = text.find('-');
+    const auto first = parse_u64(text.substr(0, dash));
+    const auto last = dash == text.npos ? first : parse_u64(text.substr(dash + 1));
+    if (!first || !last || *first > *last) {
+        return Error(Errc::InvalidArgument, "Parameter 'cpus' expects a uint64 value or range");
     }
+    constexpr std::uint64_t kMost = UINT32_MAX - 1;
+    return std::pair(static_cast<unsigned>(std::min(*first, kMost)),
+                     static_cast<unsigned>(std::min(*last, kMost)));
+}
+
+Result<void> Startup::Impl::add_numa(const std::string& text)
+{
+    constexpr std::uint64_t kMaxNodes = 128;
+    const OptionList words = GW_TRY(OptionList::parse(text, "type"));
+    const std::string type = words.get_string("type");
+    if (type != "node") {
+        return Error(Errc::InvalidArgument,
+                     fmt::format("Parameter 'type' does not accept value '{}'", type));
+    }
+    GW_TRY(words.only({"type", "memdev", "nodeid", "cpus", "mem", "initiator"}));
+    if (words.has("mem"))
+        return Error(Errc::Unsupported,
+                     "Parameter -numa node,mem is not supported by this machine type");
+    NumaNode node{.option = "-numa " + text, .memdev = words.get_string("memdev"), .cpus = {}};
+    for (const std::string& range : words.find_all("cpus"))
+        node.cpus.push_back(GW_TRY(cpu_range(range)));
+    const std::uint64_t id = GW_TRY(words.get_u64("nodeid", numa_nodes.size()));
+    if (id >= kMaxNodes) {
+        return Error(Errc::InvalidArgument,
+                     fmt::format("Max number of NUMA nodes reached: {}", id));
+    }
+    if (!numa_nodes.emplace(id, std::move(node)).second)
+        return Error(Errc::Exists, fmt::format("Duplicate NUMA nodeid: {}", id));
+    return {};
+}
+
+/// -numa node: the nodes make up the machine's RAM (system/machine_ram.h).
+static Result<void> set_numa(const std::map<std::uint64_t, NumaNode>& nodes,
+                             const MachineInfo& machine, VmConfig& config)
+{
+    if (nodes.empty())
+        return {};
+    if (!machine.numa) {
+        return Error(Errc::Unsupported, "NUMA is not supported by this machine-type")
+            .context(nodes.begin()->second.option);
+    }
+    for (std::uint64_t id = nodes.rbegin()->first; id-- > 0;) {
+        if (!nodes.contains(id)) {
+            return Error(Errc::InvalidArgument, fmt::format("-numa: Node ID missing: {}", id));
+        }
+    }
+    for (const auto& [id, node] : nodes)
+        config.numa_nodes.push_back(node);
     return {};
 }
 
@@ -134,20 +193,21 @@ Result<void> Startup::Impl::set_memory(const Machine& machine)
     GW_TRY(set_numa(numa_nodes, machine.info(), config));
     std::uint64_t size = GW_TRY(memory_size(memory, "size"));
     const std::uint64_t max = GW_TRY(memory_size(memory, "maxmem"));
-    const std::uint64_t slots = GW_TRY(memory.get_u64("slots", 0));
+    const std::string option = "-m " + memory.to_string();
+    const std::uint64_t slots = GW_TRY(with_context(memory.get_u64("slots", 0), option));
     if (size > UINT64_MAX - kRamAlignment || size >= std::uint64_t{1} << 62)
-        return Error(Errc::InvalidArgument, "ram size too large");
+        return Error(Errc::InvalidArgument, option + ": ram size too large");
     size = (size + kRamAlignment - 1) & ~(kRamAlignment - 1);
     config.ram_bytes = size;  // 0: the back end's size, or the machine's default
     const std::uint64_t least = size != 0 ? size : machine.info().default_ram_bytes;
     if (max != 0 && max < least) {
         return Error(Errc::InvalidArgument,
-                     fmt::format("invalid value of maxmem: maximum memory size ({:#x}) must be at "
-                                 "least the initial memory size ({:#x})",
-                                 max, least));
+                     fmt::format("{}: invalid value of maxmem: maximum memory size ({:#x}) must "
+                                 "be at least the initial memory size ({:#x})",
+                                 option, max, least));
     }
     if (slots != 0 && max == 0)
-        return Error(Errc::InvalidArgument, "slots specified but no max-size");
+        return Error(Errc::InvalidArgument, option + ": slots specified but no max-size");
     config.max_ram_bytes = max;
     config.ram_slots = static_cast<unsigned>(std::min<std::uint64_t>(slots, UINT32_MAX));
     return {};
@@ -156,23 +216,26 @@ Result<void> Startup::Impl::set_memory(const Machine& machine)
 Result<void> Startup::Impl::set_cpus(const MachineInfo& machine)
 {
     VmConfig& config = vm.config();
-    GW_TRY(parse_smp(smp, config));
     // A machine without CPUs of its own may get synthetic ones.
     const bool synthetic = !machine.needs_cpu && vm.accelerator()->wants_vcpus_on_none();
     if (config.max_cpus > machine.max_cpus && !synthetic) {
         return Error(
             Errc::InvalidArgument,
-            fmt::format("Invalid SMP CPUs {}. The max CPUs supported by machine '{}' is {}",
-                        config.max_cpus, machine.name, machine.max_cpus));
+            fmt::format("{}: Invalid SMP CPUs {}. The max CPUs supported by machine '{}' is {}",
+                        smp_option(), config.max_cpus, machine.name, machine.max_cpus));
     }
+    for (const std::string& warning : GW_TRY(assign_cpus_to_nodes(config)))
+        vm.log().warn(warning);
     return {};
 }
 
 Result<void> Startup::machine()
 {
+    const std::string type = impl_->machine_words.get_string("type");
     auto machine =
-        GW_TRY(create_machine(impl_->vm.types(), impl_->machine_words.get_string("type")));
+        GW_TRY(with_context(create_machine(impl_->vm.types(), type), "-machine " + type));
     GW_TRY(impl_->set_machine_words(*machine));
+    GW_TRY(with_context(parse_smp(impl_->smp, impl_->vm.config()), impl_->smp_option()));
     GW_TRY(impl_->choose_accelerator(machine->info()));
     GW_TRY(impl_->set_memory(*machine));
     GW_TRY(impl_->set_cpus(machine->info()));

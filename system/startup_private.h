@@ -40,19 +40,22 @@ struct Startup::Impl {
     OptionList machine_words;  // merged; "type" is the machine
     OptionList smp;
     OptionList memory;
-    std::vector<OptionList> numa_nodes;
+    std::map<std::uint64_t, NumaNode> numa_nodes;
     std::set<std::string, std::less<>> device_ids;
 
     explicit Impl(Vm& machine_vm, CommandLine& words, StreamLogSink& sink, std::string name)
         : vm(machine_vm), line(words), log_sink(sink), program(std::move(name))
     {}
 
-    // startup_options.cc
+    // startup_process.cc
     void add_process_options();
+    // startup_settings.cc
     void add_settings();
     void add_ignored_options();
+    // startup_options.cc
     void add_builders();
     Result<void> add_machine_words(const std::string& text);
+    Result<void> add_numa(const std::string& text);
     Result<void> add_global(const std::string& text);
     Result<void> add_device(const std::string& text);
     Result<void> add_object(const std::string& text);
@@ -63,6 +66,7 @@ struct Startup::Impl {
     Result<void> try_accelerator(const Accel& accel);
     Result<void> set_machine_words(Machine& machine);
     Result<void> set_memory(const Machine& machine);
+    std::string smp_option() const { return "-smp " + smp.to_string(); }
     Result<void> set_cpus(const MachineInfo& machine);
 
     /// True when the argument asked for help, which was then given.
@@ -70,6 +74,25 @@ struct Startup::Impl {
     /// "help" and "DRIVER,help" of -device.
     Result<void> device_help(const std::string& text);
 };
+
+using Handler = std::function<Result<void>(const std::string&)>;
+
+/// Handlers that only note something down.
+inline Handler store(std::string& to)
+{
+    return [&to](const std::string& text) -> Result<void> {
+        to = text;
+        return {};
+    };
+}
+
+inline Handler switch_on(bool& to)
+{
+    return [&to](const std::string&) -> Result<void> {
+        to = true;
+        return {};
+    };
+}
 
 // startup_help.cc
 std::string machine_help(const TypeRegistry& types);

@@ -1,38 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// The options that note something down, those that concern the process, and those that are accepted
-// because QEMU has them.
+// The options that note something down, and those that are accepted because QEMU has them.
 #include "system/startup_private.h"
-#include "util/flight_recorder.h"
-#include "util/log.h"
 
 #include <algorithm>
 #include <array>
 #include <fmt/format.h>
 
-#include "godwit-config.h"
-
 namespace godwit::system {
 
 namespace {
-
-using Handler = std::function<Result<void>(const std::string&)>;
-
-Handler store(std::string& to)
-{
-    return [&to](const std::string& text) -> Result<void> {
-        to = text;
-        return {};
-    };
-}
-
-Handler switch_on(bool& to)
-{
-    return [&to](const std::string&) -> Result<void> {
-        to = true;
-        return {};
-    };
-}
 
 /// Later words win over earlier ones of the same key.
 void merge(OptionList& into, const OptionList& words)
@@ -47,6 +24,16 @@ Error not_accepted(std::string_view parameter, std::string_view value)
 {
     return Error(Errc::InvalidArgument,
                  fmt::format("Parameter '{}' does not accept value '{}'", parameter, value));
+}
+
+/// The value of `key`, if there is one, is one of these.
+Result<void> one_of(const OptionList& words, std::string_view key,
+                    std::initializer_list<std::string_view> known)
+{
+    const std::string* value = words.find(key);
+    if (!value || std::ranges::find(known, *value) != known.end())
+        return {};
+    return not_accepted(key, *value);
 }
 
 Result<void> check_date(const std::string& base)
@@ -67,23 +54,17 @@ Result<void> set_action(VmConfig& config, const std::string& text)
 {
     const OptionList words = GW_TRY(OptionList::parse(text));
     GW_TRY(words.only({"reboot", "shutdown", "panic", "watchdog"}));
-    if (const std::string* reboot = words.find("reboot")) {
-        if (*reboot != "reset" && *reboot != "shutdown")
-            return not_accepted("reboot", *reboot);
+    GW_TRY(one_of(words, "reboot", {"reset", "shutdown"}));
+    GW_TRY(one_of(words, "shutdown", {"poweroff", "pause"}));
+    GW_TRY(one_of(words, "panic", {"pause", "shutdown", "exit-failure", "none"}));
+    GW_TRY(one_of(words, "watchdog",
+                  {"reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"}));
+    if (const std::string* reboot = words.find("reboot"))
         config.no_reboot = *reboot == "shutdown";
-    }
-    if (const std::string* shutdown = words.find("shutdown")) {
-        if (*shutdown != "poweroff" && *shutdown != "pause")
-            return not_accepted("shutdown", *shutdown);
+    if (const std::string* shutdown = words.find("shutdown"))
         config.no_shutdown = *shutdown == "pause";
-    }
     return {};
 }
-
-constexpr std::string_view kLogItems[] = {
-    "out_asm", "in_asm", "op",          "op_opt",    "op_ind", "int",          "exec", "cpu",
-    "fpu",     "mmu",    "pcall",       "cpu_reset", "unimp",  "guest_errors", "page", "nochain",
-    "tid",     "plugin", "invalid_mem", "vpu",       "strace", "per_thread",   "all",  "none"};
 
 }  // namespace
 
@@ -138,7 +119,8 @@ void Startup::Impl::add_settings()
                   merge(memory, words);
                   return {};
               },
-              .keys = "size:size slots:number maxmem:size"});
+              .keys = "size:size slots:number maxmem:size",
+              .group = "memory"});
     line.add({.name = "smp",
               .parameters = "[[cpus=]N][,maxcpus=N][,sockets=N][,cores=N][,threads=N]",
               .help = "number and arrangement of virtual CPUs",
@@ -150,23 +132,13 @@ void Startup::Impl::add_settings()
                   return {};
               },
               .keys = "cpus:number sockets:number dies:number cores:number threads:number "
-                      "maxcpus:number"});
+                      "maxcpus:number",
+              .group = "smp-opts"});
     line.add({.name = "numa",
-              .parameters = "node[,memdev=ID]",
-              .help = "take guest memory from the memory back end ID",
-              .handle = [this](const std::string& text) -> Result<void> {
-                  OptionList words = GW_TRY(OptionList::parse(text, "type"));
-                  const std::string type = words.take("type").value_or("");
-                  if (type != "node")
-                      return not_accepted("type", type);
-                  GW_TRY(words.only({"memdev", "nodeid", "cpus", "mem", "initiator"}));
-                  if (words.has("mem"))
-                      return Error(Errc::Unsupported, "Parameter -numa node,mem is not supported "
-                                                      "by this machine type");
-                  numa_nodes.push_back(std::move(words));
-                  return {};
-              },
-              .keys = "type:string memdev:string nodeid:number"});
+              .parameters = "node[,memdev=ID][,cpus=FIRST[-LAST]]...[,nodeid=N]",
+              .help = "a NUMA node with memory from the back end ID, and its vCPUs",
+              .handle = [this](const std::string& text) { return add_numa(text); },
+              .keys = "type:string memdev:string cpus:string nodeid:number"});
     line.add({.name = "cpu",
               .parameters = "MODEL[,FEATURE=on|off,...]",
               .help = "CPU model; 'help' lists them",
@@ -201,6 +173,8 @@ void Startup::Impl::add_settings()
                   GW_TRY(words.only({"base", "clock", "driftfix"}));
                   const std::string base = words.get_string("base", "utc");
                   GW_TRY(check_date(base));
+                  GW_TRY(one_of(words, "clock", {"host", "rt", "vm"}));
+                  GW_TRY(one_of(words, "driftfix", {"none", "slew"}));
                   vm.config().rtc_base = base;
                   return {};
               },
@@ -223,7 +197,7 @@ void Startup::Impl::add_settings()
               .handle = store(config.firmware)});
     line.add({.name = "dtb",
               .parameters = "FILE",
-              .help = "device tree for the kernel",
+              .help = "refused: kernels get no device tree",
               .handle = [this](const std::string& text) -> Result<void> {
                   machine_words.set("dtb", text);
                   return {};
@@ -261,120 +235,6 @@ void Startup::Impl::add_settings()
               .help = "another default for a property of every device of a type",
               .handle = [this](const std::string& text) { return add_global(text); },
               .keys = "driver:string property:string value:string"});
-}
-
-void Startup::Impl::add_process_options()
-{
-    line.add({.name = "h",
-              .parameters = "",
-              .help = "print this and exit",
-              .stage = Stage::Process,
-              .handle = [this](const std::string&) -> Result<void> {
-                  print_out(
-                      fmt::format("usage: {} [options] [disk_image]\n\n{}", program, line.help()));
-                  line.finish(0);
-                  return {};
-              },
-              .alias = "help"});
-    line.add({.name = "version",
-              .parameters = "",
-              .help = "print the version and exit",
-              .stage = Stage::Process,
-              .handle = [this](const std::string&) -> Result<void> {
-                  print_out("Godwit emulator version " GW_VERSION
-                            " (compatible with QEMU emulator version 10.0.2)\n");
-                  line.finish(0);
-                  return {};
-              }});
-    line.add({.name = "daemonize",
-              .parameters = "",
-              .help = "go into the background once everything is set up",
-              .stage = Stage::Process,
-              .handle = switch_on(daemonize)});
-    line.add({.name = "pidfile",
-              .parameters = "FILE",
-              .help = "write our process id there, and lock it",
-              .stage = Stage::Process,
-              .handle = store(pid_path)});
-    line.add({.name = "sandbox",
-              .parameters = "on[,obsolete=allow|deny][,elevateprivileges=allow|deny|children]"
-                            "[,spawn=allow|deny][,resourcecontrol=allow|deny]",
-              .help = "filter our own system calls",
-              .stage = Stage::Process,
-              .handle = [this](const std::string& text) -> Result<void> {
-                  sandbox = GW_TRY(parse_sandbox(text));
-                  return {};
-              },
-              .keys = "enable:boolean obsolete:string elevateprivileges:string spawn:string "
-                      "resourcecontrol:string"});
-    line.add({.name = "trace",
-              .parameters = "[enable=]PATTERN[,file=FILE]",
-              .help = "log what the flight recorder sees; 'help' lists the events",
-              .stage = Stage::Process,
-              .handle = [this](const std::string& text) -> Result<void> {
-                  const OptionList words = GW_TRY(OptionList::parse(text, "enable"));
-                  GW_TRY(words.only({"enable", "events", "file"}));
-                  if (words.get_string("enable") == "help") {
-                      for (const TraceEventInfo* event : vm.recorder().declared())
-                          print_out(std::string(event->name) + "\n");
-                      line.finish(0);
-                      return {};
-                  }
-                  if (const std::string* pattern = words.find("enable"))
-                      trace_patterns.push_back(*pattern);
-                  if (const std::string* file = words.find("file"))
-                      log_path = *file;
-                  return {};
-              },
-              .keys = "enable:string events:string file:string"});
-    line.add({.name = "D",
-              .parameters = "FILE",
-              .help = "where -trace and -d write",
-              .stage = Stage::Process,
-              .handle = store(log_path)});
-    line.add({.name = "d",
-              .parameters = "ITEM[,...]",
-              .help = "items to log; trace:PATTERN is as -trace, the others are accepted",
-              .stage = Stage::Process,
-              .handle = [this](const std::string& text) -> Result<void> {
-                  std::string_view rest = text;
-                  while (!rest.empty()) {
-                      const std::string_view item = rest.substr(0, rest.find(','));
-                      rest.remove_prefix(std::min(item.size() + 1, rest.size()));
-                      if (item.starts_with("trace:")) {
-                          trace_patterns.emplace_back(item.substr(6));
-                      } else if (item == "help" || item == "?") {
-                          print_out(fmt::format("Log items (comma separated):\n{}\n",
-                                                fmt::join(kLogItems, "\n")));
-                          line.finish(0);
-                      } else if (std::ranges::find(kLogItems, item) == std::end(kLogItems)) {
-                          return Error(Errc::InvalidArgument,
-                                       fmt::format("unknown log item '{}'", item));
-                      }
-                  }
-                  return {};
-              }});
-    line.add({.name = "msg",
-              .parameters = "[timestamp=on|off][,guest-name=on|off]",
-              .help = "what stands before each line on standard error",
-              .stage = Stage::Process,
-              .handle = [this](const std::string& text) -> Result<void> {
-                  const OptionList words = GW_TRY(OptionList::parse(text));
-                  GW_TRY(words.only({"timestamp", "guest-name"}));
-                  log_sink.set_timestamps(GW_TRY(words.get_bool("timestamp", false)));
-                  GW_TRY(words.get_bool("guest-name", false));
-                  return {};
-              },
-              .keys = "timestamp:boolean guest-name:boolean"});
-    line.add({.name = "plugin",
-              .parameters = "FILE",
-              .help = "load a module that adds devices",
-              .stage = Stage::Process,
-              .handle = [this](const std::string& text) -> Result<void> {
-                  plugins.push_back(text);
-                  return {};
-              },
-              .alias = "module"});
 }
 
 /// What QEMU's users and harnesses say to switch things off that we do not have.

@@ -4,18 +4,9 @@
 #include "system/vm_private.h"
 #include "util/log.h"
 
-#include <array>
 #include <cassert>
 
 namespace godwit::system {
-
-std::string_view to_string(ShutdownCause cause) noexcept
-{
-    constexpr auto kNames = std::to_array<std::string_view>(
-        {"host-signal", "host-qmp-quit", "host-qmp-system-reset", "host-ui", "guest-shutdown",
-         "guest-reset", "guest-panic", "host-error"});
-    return kNames[static_cast<std::size_t>(cause)];
-}
 
 namespace {
 

@@ -43,6 +43,9 @@ struct CommandLineOption {
     /// Keys of its list, for query-command-line-options: "id:string size:size share:boolean".
     std::string_view keys = {};
     bool hidden = false;  ///< not listed by -h
+    /// What query-command-line-options and -readconfig call its list; empty: `name`.
+    std::string_view group = {};
+    std::string_view group_name() const noexcept { return group.empty() ? name : group; }
 };
 
 /// The options of one process.
@@ -57,6 +60,8 @@ public:
     /// the older option.
     void add(CommandLineOption option);
     const CommandLineOption* find(std::string_view name) const noexcept;
+    /// The option whose list (`keys`) is called `group`; null: there is none.
+    const CommandLineOption* find_group(std::string_view group) const noexcept;
     const std::vector<CommandLineOption>& options() const noexcept { return options_; }
 
     /// Reads the words behind the program's name; nothing takes effect yet. A word without a dash
@@ -64,6 +69,10 @@ public:
     Result<void> parse(std::span<const char* const> words);
     /// Another option as if it had stood at the end.
     Result<void> append(std::string_view name, std::string argument);
+    /// For a handler: another option as if it had stood behind the one being handled and those
+    /// inserted by it before. `origin` stands in its errors instead of "-name argument".
+    /// Errors   NotFound: there is no such option, or it takes no argument.
+    Result<void> insert(std::string_view name, std::string argument, std::string origin);
 
     bool has(std::string_view name) const noexcept;
     /// All arguments of `name`, in order.
@@ -84,10 +93,12 @@ private:
     struct Word {
         std::size_t option;  // index into options_
         std::string argument;
+        std::string origin = {};  // context of its errors; empty: option and argument
     };
 
     std::vector<CommandLineOption> options_;
     std::vector<Word> words_;
+    std::size_t insert_at_ = 0;  // while a handler runs: where insert() puts the next word
     std::optional<int> finished_;
 };
 

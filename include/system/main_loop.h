@@ -104,6 +104,9 @@ public:
     /// Somebody called quit() and run() has not returned yet (or has not begun).
     bool quitting() const noexcept;
 
+    /// Inside run(): the start-up is over.
+    bool serving() const noexcept;
+
     /// Runs `work` in the loop thread, with the machine lock, in order of posting.
     void post(std::move_only_function<void()> work);
 

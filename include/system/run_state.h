@@ -4,38 +4,19 @@
 // observers.
 #pragma once
 
+#include "qapi/run_state_types.h"
 #include "util/registration.h"
 #include "util/result.h"
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
 namespace godwit::system {
 
-/// QEMU's run states, in QEMU's order and names (to_string gives "finish-migrate").
-enum class RunState {
-    Debug,
-    Inmigrate,
-    InternalError,
-    IoError,
-    Paused,
-    Postmigrate,
-    Prelaunch,
-    FinishMigrate,
-    RestoreVm,
-    Running,
-    SaveVm,
-    Shutdown,
-    Suspended,
-    Watchdog,
-    GuestPanicked,
-    Colo,
-};
-std::string_view to_string(RunState state) noexcept;
-std::optional<RunState> run_state_from(std::string_view name) noexcept;
+using RunState = qapi::RunState;
+using qapi::to_string;
 
 /// Whether the table has the row; staying is always legal.
 bool is_legal_move(RunState from, RunState to) noexcept;

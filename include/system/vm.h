@@ -8,6 +8,7 @@
 #include "system/address_space.h"
 #include "system/chardev.h"
 #include "system/clock.h"
+#include "system/cpu_topology.h"
 #include "system/device.h"
 #include "system/fd_store.h"
 #include "system/guest_memory.h"
@@ -48,8 +49,9 @@ struct VmConfig {
     std::uint64_t ram_bytes = 0;                       ///< -m, or the back end's size
     std::uint64_t max_ram_bytes = 0;
     unsigned ram_slots = 0;
-    std::string memory_backend;             ///< -machine memory-backend=
-    std::vector<std::string> numa_memdevs;  ///< -numa node,memdev=, in order of nodes
+    std::string memory_backend;        ///< -machine memory-backend=
+    std::vector<NumaNode> numa_nodes;  ///< -numa node, by node id
+    std::vector<unsigned> cpu_nodes;   ///< each possible vCPU's node; empty: no nodes
     bool aux_ram_share = false;
     unsigned cpus = 1;  ///< -smp
     unsigned max_cpus = 1;
@@ -69,17 +71,7 @@ struct VmConfig {
     bool nographic = false;
 };
 
-enum class ShutdownCause {
-    HostSignal,
-    HostQmpQuit,
-    HostQmpSystemReset,
-    HostUi,
-    GuestShutdown,
-    GuestReset,
-    GuestPanic,
-    HostError
-};
-std::string_view to_string(ShutdownCause cause) noexcept;  ///< "host-signal", QAPI's ShutdownCause
+using ShutdownCause = qapi::ShutdownCause;
 
 /// Owns the parts, in the order they are built; taken down in reverse.
 ///

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "tests/qtest/libqtest/vmm.h"
 
+#include "util/json.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <iostream>
 #include <unistd.h>
 
 namespace godwit::qtest {
@@ -28,6 +31,9 @@ Vmm::~Vmm()
 {
     if (!started_ || process_->poll())
         return;
+    if (::testing::Test::HasFailure() && qmp_.open() && options_.program.empty())
+        std::cerr << "The last events: "
+                  << dump_json_pretty(qmp_.reply_to("x-query-trace", {{"limit", 64}})) << '\n';
     if (const auto status = quit()) {
         EXPECT_EQ(status->code, 0) << to_string(*status) << story();
     }

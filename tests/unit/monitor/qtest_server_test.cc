@@ -50,8 +50,8 @@ TEST_F(QtestServerTest, AnswersAsTheProtocolSays)
         {"readl 0x100000000000", "OK 0x0000000000000000"},
         {"memset 0xfff00 0x100000000 0x11", "OK"},
         {"readb 0xfffff", "OK 0x0000000000000011"},
-        {"irq_intercept_in foo", "FAIL Unknown device"},
-        {"set_irq_in foo unnamed-gpio-in 3 1", "FAIL Unknown device"},
+        {"irq_intercept_in foo", "FAIL Unknown device 'foo'"},
+        {"set_irq_in foo unnamed-gpio-in 3 1", "FAIL Unknown device 'foo'"},
         {"module_load hw- foo", "FAIL"},
         {"clock_step", "FAIL Unknown command 'clock_step'"},
     };

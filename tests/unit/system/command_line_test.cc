@@ -75,6 +75,23 @@ TEST_F(Table, FinishingEndsEverything)
     EXPECT_EQ(line.finished(), 3);
 }
 
+TEST_F(Table, AHandlerMayInsertWordsBehindItsOwn)
+{
+    line.add({.name = "file",
+              .parameters = "X",
+              .handle = [this](const std::string& text) -> Result<void> {
+                  for (const char* what : {"1", "2"})
+                      if (auto done = line.insert("early", text + what, "file:" + text); !done)
+                          return done;
+                  return line.insert("late", "bad", "file:3");
+              }});
+    ASSERT_TRUE(parse({"-early", "a", "-file", "f", "-early", "b"}));
+    ASSERT_TRUE(line.apply(Stage::Settings));
+    EXPECT_EQ(trail, "earlya earlyf1 earlyf2 earlyb ");
+    EXPECT_EQ(error_of(line.apply(Stage::Devices)), "file:3: does not please");
+    EXPECT_EQ(error_of(line.insert("flag", "x", "")), "there is no option -flag");
+}
+
 TEST_F(Table, HelpIsSortedAndHidesWhatIsHidden)
 {
     EXPECT_EQ(line.help(), "-early, -e X\n-late X\n                a\n                b\n");
@@ -259,8 +276,15 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"-sandbox", "foo", "Parameter 'enable' expects 'on' or 'off'"},
         Wrong{"-display", "gtk", "Parameter 'type' does not accept value 'gtk'"},
         Wrong{"-net", "foo", "Parameter 'type' does not accept value 'foo'"},
+        Wrong{"-rtc", "clock=sun", "Parameter 'clock' does not accept value 'sun'"},
+        Wrong{"-rtc", "driftfix=no", "Parameter 'driftfix' does not accept value 'no'"},
         Wrong{"-numa", "dist,src=0", "Parameter 'type' does not accept value 'dist'"},
+        Wrong{"-numa", "node,cpus=x", "Parameter 'cpus' expects a uint64 value or range"},
+        Wrong{"-numa", "node,cpus=3-1", "Parameter 'cpus' expects a uint64 value or range"},
+        Wrong{"-numa", "node,nodeid=128", "Max number of NUMA nodes reached: 128"},
+        Wrong{"-numa", "node,foo=1", "Invalid parameter 'foo'"},
         Wrong{"-action", "foo=1", "Invalid parameter 'foo'"},
+        Wrong{"-action", "panic=run", "Parameter 'panic' does not accept value 'run'"},
         Wrong{"-action", "reboot=never", "Parameter 'reboot' does not accept value 'never'"},
         Wrong{"-d", "everything", "unknown log item 'everything'"},
         Wrong{"-global", "foo=1", "Invalid parameter 'foo'"},

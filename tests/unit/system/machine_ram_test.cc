@@ -91,7 +91,7 @@ TEST_F(MachineRamTest, NodesAddUpAndAreOnePieceForTheGuest)
 {
     backend("a", 4 * kMiB);
     backend("b", 8 * kMiB);
-    vm_->config().numa_memdevs = {"a", "b"};
+    vm_->config().numa_nodes = {NumaNode{.memdev = "a"}, NumaNode{.memdev = "b"}};
     vm_->config().ram_bytes = 12 * kMiB;
     const auto ram = MachineRam::create(*vm_);
     ASSERT_TRUE(ram);
@@ -107,7 +107,7 @@ TEST_F(MachineRamTest, NodesAddUpAndAreOnePieceForTheGuest)
 TEST_F(MachineRamTest, NodesThatDoNotAddUpAreRefused)
 {
     backend("a", 4 * kMiB);
-    vm_->config().numa_memdevs = {"a"};
+    vm_->config().numa_nodes = {NumaNode{.memdev = "a"}};
     vm_->config().ram_bytes = 8 * kMiB;
     EXPECT_EQ(refusal(), "total memory for NUMA nodes (0x400000) should equal RAM size (0x800000)");
     vm_->config().memory_backend = "a";

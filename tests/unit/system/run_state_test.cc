@@ -61,8 +61,9 @@ INSTANTIATE_TEST_SUITE_P(All, RunStateRow, ::testing::Range(0, kStates), [](cons
 TEST(RunState, NamesReadBack)
 {
     for (int i = 0; i < kStates; ++i)
-        EXPECT_EQ(run_state_from(to_string(static_cast<RunState>(i))), static_cast<RunState>(i));
-    EXPECT_EQ(run_state_from("sleeping"), std::nullopt);
+        EXPECT_EQ(qapi::from_string<RunState>(to_string(static_cast<RunState>(i))),
+                  static_cast<RunState>(i));
+    EXPECT_EQ(qapi::from_string<RunState>("sleeping"), std::nullopt);
 }
 
 /// A machine whose hooks and handlers write down when they are called.
