@@ -60,7 +60,8 @@ Result<void> CommandLine::append(std::string_view name, std::string argument)
 {
     const CommandLineOption* option = find(name);
     if (!option)
-        return Error(Errc::InvalidArgument, (argument.empty() ? "''" : argument) + ": invalid option");
+        return Error(Errc::InvalidArgument,
+                     (argument.empty() ? "''" : argument) + ": invalid option");
     words_.push_back({.option = static_cast<std::size_t>(option - options_.data()),
                       .argument = std::move(argument)});
     return {};

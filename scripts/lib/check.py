@@ -153,6 +153,7 @@ def check_default(tally, quick):
         tally.suite("qtest", BUILD / "release", ["qtest"])
         tally.suite("chaos", BUILD / "release", ["chaos"])
         tally.suite("interop", BUILD / "release", ["interop"])
+        tally.suite("plugin", BUILD / "release", ["plugin"])
     if not quick and build_unit_tests(tally, "asan"):
         tally.suite("unit-asan", BUILD / "asan", ["unit"], sanitizer_env())
 

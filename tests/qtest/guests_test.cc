@@ -83,6 +83,23 @@ TEST(KvmGuests, AMemoryWriterRunsStopsGoesOnAndIsReset)
     EXPECT_EQ(after->find('X'), std::string::npos);
 }
 
+TEST(KvmGuests, AMemoryWriterRunsOnALargeDirtyRing)
+{
+    GW_SKIP_WITHOUT_KVM();
+    const TempDir dir;
+    GrowingFile serial(dir.file("serial"));
+    std::vector<std::string> args = boot("memory_writer.img");
+    args.insert(args.end(),
+                {"-accel", "kvm,dirty-ring-size=65536", "-serial", "file:" + serial.path()});
+    Vmm vmm(args, {.accel = ""});
+    ASSERT_TRUE(serial.until("ABB")) << vmm.story();
+    // A stop and the next start go through the vCPU's ring, too.
+    vmm.qmp().execute("stop");
+    serial.skip();
+    vmm.qmp().execute("cont");
+    EXPECT_TRUE(serial.until("BBB")) << vmm.story();
+}
+
 TEST(KvmGuests, ASleeperFindsItsMemoryAgain)
 {
     GW_SKIP_WITHOUT_KVM();
@@ -162,6 +179,33 @@ TEST(SynthGuests, RunStopGoOnAndAreResetWithEveryPageRight)
     wait_progress(0);
     vmm.qmp().execute("stop");
     check();
+}
+
+TEST(SynthGuests, SleepAndWakeWithTheirMemoryKept)
+{
+    constexpr std::uint16_t kPm1Control = 0x604;
+    constexpr std::uint16_t kSleepS3 = 1 << 13 | 1 << 10;
+    Vmm vmm({"-machine", "q35", "-m", "32"}, {.accel = "synth"});
+    const auto written = [&] { return vmm.qmp().execute("x-query-synth")[0]["pages-written"]; };
+    const Deadline deadline;
+    while (written() == 0 && !deadline.passed())
+        vmm.qmp().wait_activity(Deadline(std::chrono::milliseconds(10)));
+    vmm.qtest().outw(kPm1Control, kSleepS3);
+    vmm.qmp().wait_event("SUSPEND");
+    EXPECT_EQ(vmm.qmp().execute("query-status")["status"], "suspended");
+    const Json asleep = written();
+    EXPECT_GT(asleep, 0);
+    EXPECT_EQ(vmm.qmp().execute("x-synth-check")["pages-wrong"], 0);
+    EXPECT_EQ(written(), asleep) << "a sleeping guest writes nothing";
+    vmm.qmp().execute("system_wakeup");
+    vmm.qmp().wait_event("WAKEUP");
+    while (written() == asleep && !deadline.passed())
+        vmm.qmp().wait_activity(Deadline(std::chrono::milliseconds(10)));
+    EXPECT_NE(written(), asleep);
+    vmm.qmp().execute("stop");
+    const Json result = vmm.qmp().execute("x-synth-check");
+    EXPECT_GT(result["pages-checked"], 0);
+    EXPECT_EQ(result["pages-wrong"], 0) << dump_json(result);
 }
 
 TEST(SynthGuests, AWrongByteIsFound)
