@@ -22,13 +22,14 @@ def pid_behind(sock):
 
 
 def counted(listing, pid):
-    """{peer address: bytes acknowledged and received} of a process, from the lines of `ss -tinpOH`."""
+    """{"local port→peer's port": bytes acknowledged and received} of a process, from the lines of `ss -tinpOH`."""
     found = {}
     for line in listing.splitlines():
         words = line.split()
         if f"pid={pid}," in line and len(words) > 4 and words[0] == "ESTAB":
             numbers = re.findall(r"\bbytes_(?:acked|received):(\d+)", line)
-            found[words[4]] = sum(map(int, numbers))
+            local, peer = (address.rsplit(":", 1)[1] for address in words[3:5])
+            found[f"{local}→{peer}"] = sum(map(int, numbers))
     return found
 
 
@@ -41,13 +42,13 @@ class Channels:
         self.looked, self.before, self.rates = 0.0, {}, []
 
     def look(self, now=None):
-        """[{"name": ..., "bytes-per-second": ...}], by the peer's address."""
+        """[{"name": ..., "bytes-per-second": ...}], by their ports."""
         now = time.monotonic() if now is None else now
         if self.pid and now - self.looked >= self.interval:
             carried = counted(self._listing(), self.pid)
             if self.before:
-                self.rates = [{"name": peer, "bytes-per-second": max(0, count - self.before.get(peer, 0)) / (now - self.looked)}
-                              for peer, count in sorted(carried.items()) if count >= LEAST]
+                self.rates = [{"name": name, "bytes-per-second": max(0, count - self.before.get(name, 0)) / (now - self.looked)}
+                              for name, count in sorted(carried.items()) if count >= LEAST]
             self.looked, self.before = now, carried
         return self.rates
 
