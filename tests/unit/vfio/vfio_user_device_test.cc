@@ -96,8 +96,12 @@ TEST_F(VfioUserDeviceTest, ReadsDataUntilItIsShort)
         std::memcpy(answer.data(), &head, sizeof head);
         s.answer(m, answer);
     });
-    on_feature(
-        [](std::uint32_t, Message& m, std::vector<std::byte>& answer) { answer = m.payload; });
+    AbiMigDeviceState state;  // as it was set last
+    on_feature([&state](std::uint32_t flags, Message& m, std::vector<std::byte>& answer) {
+        if ((flags & kFeatureSet) != 0)
+            std::memcpy(&state, m.payload.data() + sizeof(AbiFeature), sizeof state);
+        append(answer, state);
+    });
     std::vector<std::byte> buffer(1000);
     ASSERT_TRUE(device().set_migration_state(MigrationState::PreCopy));
     says = 1000;
