@@ -51,7 +51,8 @@ Result<void> RamLoader::setup()
     for (system::RamBlock* block : env_.memory.blocks()) {
         if (!block->migratable())
             continue;
-        GW_TRY(empty(*block, populated));
+        if (block->writable())
+            GW_TRY(empty(*block, populated));
         blocks_.push_back({block, std::vector<bool>(block->max_length() >> kPageBits)});
     }
     return ok();
@@ -125,6 +126,8 @@ Result<void> RamLoader::load_record(StreamReader& in, std::uint64_t word)
     if (offset >= length || length - offset < kPageSize)
         return bad(in,
                    fmt::format("Illegal RAM offset {:#x} in block {}", offset, block.block->id()));
+    if (!block.block->writable())
+        return compare(in, *block.block, kind, offset);
     if (kind == kRamZero)
         GW_TRY(load_zero(in, block, offset));
     else if (kind == kRamPage)
@@ -132,6 +135,22 @@ Result<void> RamLoader::load_record(StreamReader& in, std::uint64_t word)
     else
         GW_TRY(load_xbzrle(in, block, offset));
     block.received[offset >> kPageBits] = true;
+    ++pages_;
+    return ok();
+}
+
+// A block that is mapped read-only (a file with `readonly=on`) has its contents already.
+Result<void> RamLoader::compare(StreamReader& in, const system::RamBlock& block, std::uint64_t kind,
+                                std::uint64_t offset)
+{
+    std::array<std::byte, kPageSize> page{};
+    if (kind == kRamPage)
+        GW_TRY(in.get_bytes(page));
+    else if (const std::uint8_t fill = GW_TRY(in.get_u8()); kind != kRamZero || fill != 0)
+        return bad(in, fmt::format("Block {} is read-only here", block.id()));
+    if (std::memcmp(page.data(), block.host() + offset, kPageSize) != 0)
+        return bad(in, fmt::format("Block {} is read-only here, and its page at {:#x} differs",
+                                   block.id(), offset));
     ++pages_;
     return ok();
 }

@@ -35,6 +35,8 @@ private:
     Result<void> load_list(StreamReader& in, std::uint64_t total);
     Result<void> load_record(StreamReader& in, std::uint64_t word);
     Result<Block*> named_block(StreamReader& in);
+    Result<void> compare(StreamReader& in, const system::RamBlock& block, std::uint64_t kind,
+                         std::uint64_t offset);
     Result<void> load_zero(StreamReader& in, Block& block, std::uint64_t offset);
     Result<void> load_xbzrle(StreamReader& in, Block& block, std::uint64_t offset);
 

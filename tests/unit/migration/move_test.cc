@@ -2,9 +2,12 @@
 //
 // Whole migrations in one process.
 #include "tests/unit/migration/test_machine.h"
+#include "util/unique_fd.h"
 
+#include <cstdlib>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace godwit::migration {
 namespace {
@@ -199,6 +202,50 @@ TEST(Move, TwoAtOnceDoNotMeet)
         EXPECT_EQ(m->wait_for_end(), Status::Completed) << m->error();
     EXPECT_EQ(b1.word(1), 11u);
     EXPECT_EQ(b2.word(1), 22u);
+}
+
+// A destination whose second block is a file that must not be written.
+void move_to_read_only(std::byte there, std::string& error)
+{
+    char path[] = "/tmp/gw-read-only-XXXXXX";
+    const UniqueFd file(::mkstemp(path));
+    ASSERT_TRUE(file);
+    const std::vector<std::byte> content(64 << 10, there);
+    ASSERT_EQ(::write(file.get(), content.data(), content.size()),
+              static_cast<ssize_t>(content.size()));
+    TestMachine a;
+    TestMachine b;
+    auto* const sent = a.memory.create({.id = "rom", .used_length = 64 << 10}).value();
+    std::memset(sent->host(), 0x77, sent->used_length());
+    ASSERT_TRUE(b.memory.create({.id = "rom",
+                                 .used_length = 64 << 10,
+                                 .source = system::RamSource::File,
+                                 .path = path,
+                                 .readonly = true,
+                                 .rom = true}));
+    auto [left, right] = io::make_memory_channels().value();
+    ASSERT_TRUE(b.expect_from(std::move(right)));
+    ASSERT_TRUE(a.migrate_to(std::move(left)));
+    b.wait_for_end();
+    a.wait_for_end();
+    error = b.error();
+    ::unlink(path);
+}
+
+TEST(ReadOnlyBlock, LoadsWhenTheContentsAreTheSame)
+{
+    std::string error;
+    ASSERT_NO_FATAL_FAILURE(move_to_read_only(std::byte{0x77}, error));
+    EXPECT_EQ(error, "");
+}
+
+TEST(ReadOnlyBlock, RefusesOtherContentsByName)
+{
+    std::string error;
+    ASSERT_NO_FATAL_FAILURE(move_to_read_only(std::byte{0x11}, error));
+    EXPECT_NE(error.find("Block rom is read-only here, and its page at 0x0 differs"),
+              std::string::npos)
+        << error;
 }
 
 }  // namespace
