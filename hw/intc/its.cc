@@ -38,7 +38,6 @@ constexpr std::uint64_t kTyperValue =
 constexpr std::uint64_t kOffset = 0xfffe0;
 constexpr std::uint64_t kRetry = 1;
 constexpr std::uint64_t kStalled = 1;
-constexpr std::uint64_t kValid = std::uint64_t{1} << 63;
 constexpr std::uint64_t kIndirect = std::uint64_t{1} << 62;
 constexpr std::uint64_t kBaserFixed = std::uint64_t{7} << 56 | std::uint64_t{31}
                                                                    << 48;  // type, size of an entry

@@ -95,9 +95,11 @@ def move_devices(binary, count, *options):
         try:
             with Vmm(binary, machine(here), "source", scratch=scratch) as source, \
                     Vmm(binary, machine(there, "-incoming", "defer"), "target", scratch=scratch) as target:
-                # State that goes only while the guest stands still: the machine, idle otherwise, must be told that it
-                # may take long and that the link can carry it.
-                prepare(source.qmp, max_bandwidth=0, downtime_limit=60000, avail_switchover_bandwidth=10 << 30)
+                prepare(source.qmp, max_bandwidth=0)
+                if "--no-precopy" in options:
+                    # All of it goes while the guest stands still: the machine, idle otherwise, must be told that it
+                    # may take long and that the link can carry it.
+                    source.qmp.execute("migrate-set-parameters", downtime_limit=60000, avail_switchover_bandwidth=10 << 30)
                 prepare(target.qmp)
                 target.qmp.execute("migrate-incoming", uri="tcp:127.0.0.1:0")
                 port = target.qmp.execute("query-migrate")["socket-address"][0]["port"]

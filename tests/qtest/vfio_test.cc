@@ -18,7 +18,7 @@ constexpr std::uint32_t kMib = 1 << 20;
 constexpr std::uint64_t kRings = 40 * kMib;  // one a MiB
 constexpr std::uint32_t kSlots = 3000;
 constexpr std::uint32_t kRate = 20000;
-constexpr Vmm::Options kOwnAccel{.qtest = true, .accel = ""};
+const Vmm::Options kOwnAccel{.qtest = true, .accel = ""};
 
 std::uint64_t ring_of(std::size_t device)
 {
