@@ -268,7 +268,7 @@ Result<void> Connection::serve(Wire& wire, const Wire::Head& head)
     const auto command = static_cast<Command>(head.header.command);
     if (command == Command::DmaRead || command == Command::DmaWrite)
         return serve_dma(wire, head.header);
-    if (head.header.size - sizeof(Header) > agreement_.max_data_xfer_size + kMaxPadding)
+    if (head.header.size - sizeof(Header) > kOwnMaxTransfer + kMaxPadding)
         return Error(Errc::BadFormat, fmt::format("a request of {} bytes", head.header.size));
     GW_TRY(wire.drop(head.header.size - sizeof(Header)));
     return refuse(wire, head.header, ENOTSUP);
@@ -290,12 +290,12 @@ Result<void> Connection::serve_dma(Wire& wire, const Header& header)
     const bool write = header.command == static_cast<std::uint16_t>(Command::DmaWrite);
     DmaAccess access;
     const std::size_t payload = header.size - sizeof(Header);
-    if (payload < sizeof access || payload - sizeof access > agreement_.max_data_xfer_size)
+    if (payload < sizeof access || payload - sizeof access > kOwnMaxTransfer)
         return Error(Errc::BadFormat,
                      fmt::format("a {} of {} bytes", write ? "DMA_WRITE" : "DMA_READ", payload));
     GW_TRY(wire.receive(std::as_writable_bytes(std::span(&access, 1))));
     const std::size_t sent = payload - sizeof access;
-    if (access.count > agreement_.max_data_xfer_size || (write && access.count != sent)) {
+    if (access.count > kOwnMaxTransfer || (write && access.count != sent)) {
         GW_TRY(wire.drop(sent));
         return refuse(wire, header, EINVAL);
     }

@@ -32,11 +32,14 @@ public:
     virtual Result<void> dma_write(std::uint64_t address, std::span<const std::byte> from) = 0;
 };
 
+/// Data in one message that this client takes.
+inline constexpr std::uint32_t kOwnMaxTransfer = 1U << 20;
+
 /// What both sides agreed on.
 struct Agreement {
     std::uint16_t minor = 0;
     std::uint32_t max_msg_fds = 1;  ///< that the server takes in one message
-    std::uint32_t max_data_xfer_size = 1U << 20;
+    std::uint32_t max_data_xfer_size = kOwnMaxTransfer;
     std::uint64_t max_dma_maps = 65535;
     std::uint64_t page_sizes = 4096;
 };

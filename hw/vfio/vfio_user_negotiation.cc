@@ -14,7 +14,6 @@ namespace godwit::hw::vfio::user {
 namespace {
 
 constexpr std::uint32_t kOwnMaxFds = 64;
-constexpr std::uint32_t kOwnMaxTransfer = 1U << 20;
 constexpr std::size_t kMaxVersionText = 64 * 1024;
 constexpr std::uint32_t kMaxTransferAsked = 64U << 20;
 
