@@ -445,31 +445,36 @@ TEST_F(AddressSpaceTest, SyncAsksListenersByPriorityForRamOnly)
 
 TEST_F(AddressSpaceTest, ClearReachesListenersOncePerChunkAndSync)
 {
-    RamBlock* ram = block("ram", 256 * kMiB);
-    space_.add(
-        {.name = "low", .start = 0, .size = 100 * kMiB, .kind = RegionKind::Ram, .block = ram});
+    constexpr std::uint64_t kChunk = kDirtyChunkPages << kPageBits;
+    constexpr std::uint64_t kLow = kChunk + kChunk / 2;
+    constexpr std::uint64_t kHigh = 1024 * kMiB;
+    RamBlock* ram = block("ram", 4 * kChunk);
+    space_.add({.name = "low", .start = 0, .size = kLow, .kind = RegionKind::Ram, .block = ram});
     space_.add({.name = "high",
-                .start = 1024 * kMiB,
-                .size = 156 * kMiB,
+                .start = kHigh,
+                .size = 4 * kChunk - kLow,
                 .kind = RegionKind::Ram,
                 .block = ram,
-                .block_offset = 100 * kMiB});
+                .block_offset = kLow});
     Recorder listener("l", 1, log_);
     auto registration = space_.add_listener(listener);
     DirtyTracking tracking(space_, ram_);
+    const auto cleared = [](std::uint64_t start, std::uint64_t size) {
+        return fmt::format("l:clear {:x}+{:x}", start, size);
+    };
     log_.clear();
     tracking.clear(*ram, {0, 1});
     EXPECT_THAT(log_, IsEmpty()) << "nothing is unprotected before the first sync";
     tracking.sync();
     log_.clear();
-    tracking.clear(*ram, {100, 20000});
-    tracking.clear(*ram, {0, 32768});
-    EXPECT_THAT(log_, ElementsAre("l:clear 0+4000000", "l:clear 4000000+2400000",
-                                  "l:clear 40000000+1c00000"));
+    tracking.clear(*ram, {100, kDirtyChunkPages});
+    tracking.clear(*ram, {0, 2 * kDirtyChunkPages});
+    EXPECT_THAT(log_, ElementsAre(cleared(0, kChunk), cleared(kChunk, kChunk / 2),
+                                  cleared(kHigh, kChunk / 2)));
     tracking.sync();
     log_.clear();
-    tracking.clear(*ram, {65535, 1});
-    EXPECT_THAT(log_, ElementsAre("l:clear 45c00000+4000000"));
+    tracking.clear(*ram, {4 * kDirtyChunkPages - 1, 1});
+    EXPECT_THAT(log_, ElementsAre(cleared(kHigh + 3 * kChunk - kLow, kChunk)));
 }
 
 TEST_F(AddressSpaceTest, SectionWiseLoggingIsForOneRegion)
