@@ -32,7 +32,12 @@ public:
     {}
     Result<std::size_t> read_some(std::span<std::byte> into) override
     {
-        if (auto at_once = GW_TRY(channel_.try_read(into)))
+        const iovec piece = io::as_iovec(into);
+        return readv_some({&piece, 1});
+    }
+    Result<std::size_t> readv_some(std::span<const iovec> into) override
+    {
+        if (auto at_once = GW_TRY(channel_.try_readv(into)))
             return *at_once;
         const std::int64_t since = timeline_.now_ns();
         auto read = wait(into);
@@ -45,12 +50,12 @@ private:
     // Nothing came for so long: worth a note.
     static constexpr std::int64_t kStallNs = 200'000'000;
 
-    Result<std::size_t> wait(std::span<std::byte> into)
+    Result<std::size_t> wait(std::span<const iovec> into)
     {
         if (!lock_.held())
-            return channel_.read_some(into);
+            return channel_.readv_some(into);
         const system::MachineUnlock unlocked(lock_);
-        return channel_.read_some(into);
+        return channel_.readv_some(into);
     }
 
     io::Channel& channel_;

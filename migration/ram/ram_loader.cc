@@ -6,7 +6,9 @@
 #include "migration/ram/zero_page.h"
 #include "system/main_loop.h"
 #include "system/populated_pages.h"
+#include "util/byte_order.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <fmt/format.h>
@@ -131,12 +133,119 @@ Result<void> RamLoader::load_record(StreamReader& in, std::uint64_t word)
     if (kind == kRamZero)
         GW_TRY(load_zero(in, block, offset));
     else if (kind == kRamPage)
-        GW_TRY(in.get_bytes({block.block->host() + offset, kPageSize}));
+        GW_TRY(in.get_bytes_only({block.block->host() + offset, kPageSize}));
     else
         GW_TRY(load_xbzrle(in, block, offset));
     block.received[offset >> kPageBits] = true;
     ++pages_;
-    return ok();
+    streak_ = kind == kRamPage && (streak_ == 0 || offset == next_offset_) ? streak_ + 1 : 0;
+    next_offset_ = offset + kPageSize;
+    return streak_ >= kStreak ? load_ahead(in, block, next_offset_) : ok();
+}
+
+// --- Reading ahead -------------------------------------------------------------------------------
+//
+// In a first pass page follows page, each behind 8 bytes that can be foretold. So one read takes
+// many of them straight to where they belong, and the headers are looked at afterwards. Only pages
+// that did not come before are read that way: if a header is not what was foretold, what came
+// behind it goes back into the stream, and the pages it had landed in become what they were: zero.
+
+namespace {
+
+constexpr std::size_t kHeader = 8;
+
+std::uint64_t foretold(std::uint64_t offset)
+{
+    return offset | kRamPage | kRamContinue;
+}
+
+}  // namespace
+
+Result<void> RamLoader::load_ahead(StreamReader& in, Block& block, std::uint64_t offset)
+{
+    for (;;) {
+        const std::size_t come = in.ready().size();
+        if (!in.has_source() || come >= kHeader)
+            return ok();
+        const std::uint64_t most =
+            std::min<std::uint64_t>(ahead_, in.buffer_bytes() / (kHeader + kPageSize));
+        const std::uint64_t pages = prepare_ahead(block, offset, most, come);
+        if (pages == 0)
+            return ok();
+        GW_TRY(in.get_bytes({ahead_headers_[0].data(), come}));
+        const std::size_t got = GW_TRY(in.read_past(ahead_pieces_))
+        +come;
+        const std::uint64_t taken = GW_TRY(take_ahead(in, block, offset, got));
+        offset += taken << kPageBits;
+        next_offset_ = offset;
+        if (taken == 0 || streak_ == 0)
+            return ok();
+    }
+}
+
+// Where the next records go if they are what we think; `come` bytes of the first one are here.
+std::uint64_t RamLoader::prepare_ahead(const Block& block, std::uint64_t offset, std::uint64_t most,
+                                       std::size_t come)
+{
+    const std::uint64_t length = block.block->used_length();
+    const bool fits = offset < length && block.block->writable();
+    const std::uint64_t room = fits ? (length - offset) >> kPageBits : 0;
+    std::uint64_t pages = 0;
+    while (pages < std::min(most, room) && !block.received[(offset >> kPageBits) + pages])
+        ++pages;
+    ahead_headers_.resize(pages);
+    ahead_pieces_.clear();
+    for (std::uint64_t i = 0; i < pages; ++i) {
+        const std::size_t skip = i == 0 ? come : 0;
+        ahead_pieces_.push_back({ahead_headers_[i].data() + skip, kHeader - skip});
+        ahead_pieces_.push_back({block.block->host() + offset + (i << kPageBits), kPageSize});
+    }
+    return pages;
+}
+
+// Looks at the headers of what came; returns how many pages are complete now.
+Result<std::uint64_t> RamLoader::take_ahead(StreamReader& in, Block& block, std::uint64_t offset,
+                                            std::size_t got)
+{
+    for (std::uint64_t i = 0; i < ahead_headers_.size(); ++i) {
+        if (got == 0)
+            return i;
+        if (got < kHeader || load_be<std::uint64_t>(ahead_headers_[i].data()) !=
+                                 foretold(offset + (i << kPageBits))) {
+            untake(in, i, got);
+            return i;
+        }
+        got -= kHeader;
+        const std::size_t landed = std::min<std::size_t>(got, kPageSize);
+        got -= landed;
+        std::byte* const page = block.block->host() + offset + (i << kPageBits);
+        GW_TRY(in.get_bytes_only({page + landed, kPageSize - landed}));
+        block.received[(offset >> kPageBits) + i] = true;
+        ++pages_;
+    }
+    ahead_ = std::min(ahead_ * 2, kMostAhead);
+    return ahead_headers_.size();
+}
+
+// From header `first` on it was something else: `got` bytes go back.
+void RamLoader::untake(StreamReader& in, std::uint64_t first, std::size_t got)
+{
+    std::vector<iovec> back;
+    for (std::uint64_t i = first; got != 0; ++i) {
+        back.push_back({ahead_headers_[i].data(), std::min(got, kHeader)});
+        got -= back.back().iov_len;
+        if (got == 0)
+            break;
+        back.push_back({ahead_pieces_[2 * i + 1].iov_base, std::min<std::size_t>(got, kPageSize)});
+        got -= back.back().iov_len;
+    }
+    in.give_back(back);
+    for (std::size_t i = 1; i < back.size(); i += 2)
+        std::memset(back[i].iov_base, 0, back[i].iov_len);
+    if (back.size() > 1) {
+        streak_ = 0;
+        ahead_ = std::max<std::uint64_t>(ahead_ / 4, 4);
+    }
 }
 
 // A block that is mapped read-only (a file with `readonly=on`) has its contents already.

@@ -8,8 +8,11 @@
 #include "migration/live_state.h"
 #include "system/guest_memory.h"
 
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <sys/uio.h>
 #include <vector>
 
 namespace godwit::migration {
@@ -37,6 +40,12 @@ private:
     Result<Block*> named_block(StreamReader& in);
     Result<void> compare(StreamReader& in, const system::RamBlock& block, std::uint64_t kind,
                          std::uint64_t offset);
+    Result<void> load_ahead(StreamReader& in, Block& block, std::uint64_t offset);
+    std::uint64_t prepare_ahead(const Block& block, std::uint64_t offset, std::uint64_t most,
+                                std::size_t come);
+    Result<std::uint64_t> take_ahead(StreamReader& in, Block& block, std::uint64_t offset,
+                                     std::size_t got);
+    void untake(StreamReader& in, std::uint64_t first, std::size_t got);
     Result<void> load_zero(StreamReader& in, Block& block, std::uint64_t offset);
     Result<void> load_xbzrle(StreamReader& in, Block& block, std::uint64_t offset);
 
@@ -44,6 +53,15 @@ private:
     std::vector<Block> blocks_;
     Block* last_ = nullptr;
     std::uint64_t pages_ = 0;
+
+    // Reading ahead
+    static constexpr std::uint64_t kMostAhead = 120;  // pages; with headers less than the buffer
+    static constexpr unsigned kStreak = 4;            // pages in a row that make it worth a try
+    unsigned streak_ = 0;
+    std::uint64_t next_offset_ = 0;  // that continues the streak
+    std::uint64_t ahead_ = 16;
+    std::vector<std::array<std::byte, 8>> ahead_headers_;
+    std::vector<iovec> ahead_pieces_;  // a header and its page in turn
 };
 
 }  // namespace godwit::migration

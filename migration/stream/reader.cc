@@ -111,6 +111,50 @@ Result<void> StreamReader::get_bytes(std::span<std::byte> into)
     return ok();
 }
 
+Result<void> StreamReader::get_bytes_only(std::span<std::byte> into)
+{
+    const std::size_t at_hand = std::min(into.size(), end_ - begin_);
+    if (source_ == nullptr || ended_ || at_hand == into.size())
+        return get_bytes(into);
+    GW_TRY(get_bytes(into.first(at_hand)));
+    into = into.subspan(at_hand);
+    while (!into.empty()) {
+        const iovec piece{into.data(), into.size()};
+        const std::size_t got = GW_TRY(read_past({&piece, 1}));
+        if (got == 0)
+            return truncated(into.size());
+        into = into.subspan(got);
+    }
+    return ok();
+}
+
+Result<std::size_t> StreamReader::read_past(std::span<const iovec> pieces)
+{
+    assert(begin_ == end_ && source_ != nullptr);
+    base_ += begin_;
+    begin_ = end_ = 0;
+    if (ended_)
+        return std::size_t{0};
+    auto got = source_->readv_some(pieces);
+    if (!got)
+        return std::move(got).error().context("reading at byte " + std::to_string(base_));
+    base_ += *got;
+    ended_ = *got == 0;
+    return got;
+}
+
+void StreamReader::give_back(std::span<const iovec> pieces)
+{
+    assert(begin_ == end_);
+    begin_ = end_ = 0;
+    for (const iovec& piece : pieces) {
+        assert(piece.iov_len <= own_.size() - end_);
+        std::memcpy(own_.data() + end_, piece.iov_base, piece.iov_len);
+        end_ += piece.iov_len;
+    }
+    base_ -= end_;
+}
+
 Result<std::string> StreamReader::get_text(std::size_t length)
 {
     std::string text(length, '\0');

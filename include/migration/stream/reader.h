@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <sys/uio.h>
 #include <vector>
 
 namespace godwit::migration::stream {
@@ -20,6 +21,11 @@ public:
     virtual ~ByteSource() = default;
     /// Waits for at least one byte and stores up to into.size() of them. 0 is the end.
     virtual Result<std::size_t> read_some(std::span<std::byte> into) = 0;
+    /// The same into several pieces, of which the first is not empty. Who cannot fills the first.
+    virtual Result<std::size_t> readv_some(std::span<const iovec> into)
+    {
+        return read_some({static_cast<std::byte*>(into[0].iov_base), into[0].iov_len});
+    }
 };
 
 /// Reads a stream.
@@ -53,6 +59,15 @@ public:
     Result<std::uint64_t> get_be(unsigned width);
     /// Exactly into.size() bytes; large reads go straight into `into`.
     Result<void> get_bytes(std::span<std::byte> into);
+    /// The same, but reads nothing beyond them: what follows can then go where it belongs.
+    Result<void> get_bytes_only(std::span<std::byte> into);
+    /// Reads once, past the buffer: fills pieces in their order and returns how many bytes came, 0
+    /// at the end. Nothing lies ready, and the stream has a source.
+    Result<std::size_t> read_past(std::span<const iovec> pieces);
+    /// The last bytes that read_past() returned are to be read again; they fit into the buffer.
+    void give_back(std::span<const iovec> pieces);
+    bool has_source() const noexcept { return source_ != nullptr; }
+    std::size_t buffer_bytes() const noexcept { return own_.size(); }
     /// One length byte and as many bytes of text; any byte is legal in it.
     Result<std::string> get_str8();
     /// `length` bytes as text; the caller has checked `length`.

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "migration/ram/ram_loader.h"
+
+#include "migration/ram/ram_format.h"
+#include "tests/unit/migration/test_machine.h"
+
+#include <algorithm>
+#include <gmock/gmock.h>
+#include <random>
+
+namespace godwit::migration {
+namespace {
+
+using system::kPageBits;
+using system::kPageSize;
+
+constexpr std::uint64_t kPages = 1024;
+
+// Hands the bytes out in portions, into as many pieces as there are.
+class PortionSource final : public stream::ByteSource {
+public:
+    PortionSource(std::span<const std::byte> bytes, std::vector<std::size_t> portions)
+        : bytes_(bytes), portions_(std::move(portions))
+    {}
+    Result<std::size_t> read_some(std::span<std::byte> into) override
+    {
+        const iovec piece{into.data(), into.size()};
+        return readv_some({&piece, 1});
+    }
+    Result<std::size_t> readv_some(std::span<const iovec> into) override
+    {
+        std::size_t left = std::min(portions_[turn_++ % portions_.size()], bytes_.size());
+        std::size_t done = 0;
+        for (const iovec& piece : into) {
+            const std::size_t count = std::min(left, piece.iov_len);
+            std::memcpy(piece.iov_base, bytes_.data(), count);
+            bytes_ = bytes_.subspan(count);
+            left -= count;
+            done += count;
+            pieces += count != 0;
+        }
+        return done;
+    }
+    unsigned pieces = 0;
+
+private:
+    std::span<const std::byte> bytes_;
+    std::vector<std::size_t> portions_;
+    std::size_t turn_ = 0;
+};
+
+// A stream of RAM records, and the memory that it makes.
+class Recording {
+public:
+    void page(std::uint64_t index)
+    {
+        header(index << kPageBits | kRamPage);
+        std::vector<std::byte> content(kPageSize);
+        for (std::byte& byte : content)
+            byte = std::byte(random_());
+        out_.put_bytes(content);
+        std::ranges::copy(content, memory.begin() + static_cast<std::ptrdiff_t>(index * kPageSize));
+    }
+    void zero(std::uint64_t index)
+    {
+        header(index << kPageBits | kRamZero);
+        out_.put_u8(0);
+        std::fill_n(memory.begin() + static_cast<std::ptrdiff_t>(index * kPageSize), kPageSize,
+                    std::byte{0});
+    }
+    void word(std::uint64_t value) { out_.put_be64(value); }
+    std::vector<std::byte> take() { return out_.take(); }
+    std::uint64_t random(std::uint64_t below) { return random_() % below; }
+
+    std::vector<std::byte> memory = std::vector<std::byte>(kPages * kPageSize);
+
+private:
+    void header(std::uint64_t word)
+    {
+        out_.put_be64(word | (named_ ? kRamContinue : 0));
+        if (!std::exchange(named_, true))
+            out_.put_str8("ram");
+    }
+    stream::StreamWriter out_;
+    std::mt19937 random_{1};
+    bool named_ = false;
+};
+
+struct Loading {
+    TestMachine machine{kPages * kPageSize};
+    Environment env{.lock = machine.lock,
+                    .run_state = machine.run_state,
+                    .memory = machine.memory,
+                    .registry = machine.registry,
+                    .dirty = machine.dirty,
+                    .clock = machine.steady,
+                    .log = {}};
+    RamLoader loader{env};
+
+    Result<void> load(stream::StreamReader& in)
+    {
+        GW_TRY(loader.setup());
+        return loader.load(in);
+    }
+    bool holds(const std::vector<std::byte>& expected) const
+    {
+        return std::memcmp(machine.ram->host(), expected.data(), expected.size()) == 0;
+    }
+};
+
+const std::vector<std::vector<std::size_t>> kPortions{
+    {1 << 20}, {4104}, {4096}, {8}, {4103, 1}, {7, 5000}, {65536, 3, 100000, 4105}, {300000, 12}};
+
+void fill(Recording& r)
+{
+    for (std::uint64_t i = 0; i < 300; ++i)
+        r.page(i);
+    for (std::uint64_t i = 300; i < 600; ++i)
+        i % 17 == 0 ? r.zero(i) : r.page(i);
+    for (unsigned i = 0; i < 200; ++i)
+        r.page(r.random(kPages));
+    for (std::uint64_t i = 500; i < kPages; ++i)
+        r.page(i);
+}
+
+TEST(RamLoader, LoadsTheSameHoweverTheBytesArrive)
+{
+    Recording recording;
+    fill(recording);
+    recording.word(kRamEos);
+    recording.word(0x1234567890abcdef);
+    const auto bytes = recording.take();
+    for (const auto& portions : kPortions) {
+        Loading to;
+        PortionSource source(bytes, portions);
+        stream::StreamReader in(source, 512 * 1024);
+        const auto loaded = to.load(in);
+        ASSERT_TRUE(loaded) << loaded.error().message();
+        EXPECT_TRUE(to.holds(recording.memory)) << portions[0];
+        EXPECT_EQ(to.loader.pages_loaded(), 300 + 300 + 200 + kPages - 500);
+        EXPECT_EQ(in.position(), bytes.size() - 8);
+        EXPECT_EQ(in.get_be64().value_or(0), 0x1234567890abcdef);
+    }
+}
+
+TEST(RamLoader, ReadsPagesThatFollowEachOtherStraightIntoTheGuest)
+{
+    Recording recording;
+    for (std::uint64_t i = 0; i < kPages; ++i)
+        recording.page(i);
+    recording.word(kRamEos);
+    const auto bytes = recording.take();
+    Loading to;
+    PortionSource source(bytes, {512 * 1024});
+    stream::StreamReader in(source, 512 * 1024);
+    ASSERT_TRUE(to.load(in));
+    EXPECT_TRUE(to.holds(recording.memory));
+    EXPECT_GT(source.pieces, kPages);  // a header and a page in turn
+}
+
+TEST(RamLoader, WhatWasForetoldWronglyTouchesNothing)
+{
+    Recording good;
+    for (std::uint64_t i = 0; i < 200; ++i)
+        good.page(i);
+    auto bytes = good.take();
+    const std::vector<std::byte> expected = good.memory;
+    // A record that is none, and behind it what would be pages.
+    stream::StreamWriter bad;
+    bad.put_be64((std::uint64_t{200} << kPageBits) | 0x800);
+    bad.put_bytes(std::vector<std::byte>(100 * kPageSize, std::byte{0xee}));
+    const auto tail = bad.take();
+    bytes.insert(bytes.end(), tail.begin(), tail.end());
+    for (const auto& portions : kPortions) {
+        Loading to;
+        PortionSource source(bytes, portions);
+        stream::StreamReader in(source, 512 * 1024);
+        const auto loaded = to.load(in);
+        ASSERT_FALSE(loaded);
+        EXPECT_THAT(loaded.error().message(),
+                    testing::HasSubstr("Unknown combination of migration flags: 0x800"));
+        EXPECT_TRUE(to.holds(expected)) << portions[0];
+    }
+}
+
+TEST(RamLoader, AStreamThatEndsAnywhereIsAnErrorAndStaysInsideItsPage)
+{
+    Recording recording;
+    for (std::uint64_t i = 0; i < 40; ++i)
+        recording.page(i);
+    const auto bytes = recording.take();
+    for (std::size_t length = 1; length < bytes.size(); length += 1021) {
+        Loading to;
+        const std::span<const std::byte> part(bytes.data(), length);
+        PortionSource source(part, {100000});
+        stream::StreamReader in(source, 512 * 1024);
+        ASSERT_FALSE(to.load(in));
+        const std::uint64_t begun = length / (kPageSize + 8) + 1;
+        const std::vector<std::byte> zeros((kPages - begun) * kPageSize);
+        EXPECT_EQ(
+            std::memcmp(to.machine.ram->host() + begun * kPageSize, zeros.data(), zeros.size()), 0)
+            << length;
+    }
+}
+
+}  // namespace
+}  // namespace godwit::migration
