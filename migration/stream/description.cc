@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/stream/description.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace godwit::migration::stream {
@@ -53,6 +54,12 @@ void DescriptionWriter::number(std::string_view key, std::uint64_t value)
 
 namespace {
 
+// Stands for itself in a JSON string.
+bool plain(char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 // One code point of UTF-8; what is not UTF-8 becomes U+FFFD, one byte at a time.
 char32_t decode(std::string_view& rest)
 {
@@ -81,6 +88,12 @@ void DescriptionWriter::put_string(std::string_view value)
 {
     out_ += '"';
     while (!value.empty()) {
+        const auto special = std::ranges::find_if_not(value, plain);
+        const auto count = static_cast<std::size_t>(special - value.begin());
+        out_ += value.substr(0, count);
+        value.remove_prefix(count);
+        if (value.empty())
+            break;
         const char32_t point = decode(value);
         switch (point) {
         case '"':

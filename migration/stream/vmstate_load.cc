@@ -216,6 +216,10 @@ Result<void> load_field(StreamReader& in, const Field& f, void* object, Version 
                           f.kind == FieldKind::VStruct || f.kind == FieldKind::Nullable;
     if (!elements)
         return load_element(in, f, object, first, count, version);
+    // Bytes of which any value is legal go at once: some devices have a lot of them.
+    if (f.kind == FieldKind::Integer && f.width == 1 && f.stride == 1 && !f.is_bool && !f.ranged &&
+        f.check == Check::None)
+        return in.get_bytes({first, count});
     for (std::uint64_t i = 0; i < count; ++i) {
         auto loaded = load_element(in, f, object, first + i * f.stride, 1, version);
         if (!loaded)

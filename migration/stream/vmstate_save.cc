@@ -222,7 +222,13 @@ Result<void> save_array(StreamWriter& out, const VMState& how, const Field& f, v
 {
     std::byte* const first = first_element(f, object, count);
     Runs runs(f, first, count);
+    // The rest of an array of bytes goes at once: some devices have a lot of them.
+    const bool bytes = f.kind == FieldKind::Integer && f.width == 1 && f.stride == 1;
     for (std::uint64_t i = 0; i < count; ++i) {
+        if (bytes && i == 1) {
+            out.put_bytes({first + 1, count - 1});
+            break;
+        }
         Place at{};
         DescriptionWriter* const d = runs.described(i, at) ? description : nullptr;
         const std::uint64_t before = out.position();

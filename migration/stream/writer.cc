@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/stream/writer.h"
 
+#include <bit>
 #include <cassert>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -10,10 +12,17 @@ namespace godwit::migration::stream {
 void StreamWriter::put_be(std::uint64_t value, unsigned width)
 {
     assert(width >= 1 && width <= 8);
-    std::byte bytes[8];
-    for (unsigned i = 0; i < width; ++i)
-        bytes[i] = std::byte(value >> (8 * (width - 1 - i)));
-    buffer_.insert(buffer_.end(), bytes, bytes + width);
+    const std::uint64_t swapped = std::byteswap(value << (64 - 8 * width));
+    const std::size_t at = buffer_.size();
+    buffer_.resize(at + width);
+    std::memcpy(buffer_.data() + at, &swapped, width);
+}
+
+void StreamWriter::reserve(std::size_t bytes)
+{
+    const std::size_t had = buffer_.size();
+    buffer_.resize(had + bytes);
+    buffer_.resize(had);
 }
 
 void StreamWriter::put_bytes(std::span<const std::byte> bytes)

@@ -23,6 +23,13 @@ public:
     void text(std::string_view key, std::string_view value);
     void number(std::string_view key, std::uint64_t value);
 
+    /// Takes memory for `bytes` more before they come, and makes it resident.
+    void reserve(std::size_t bytes)
+    {
+        const std::size_t had = out_.size();
+        out_.resize(had + bytes);
+        out_.resize(had);
+    }
     const std::string& str() const noexcept { return out_; }
     std::string take() { return std::exchange(out_, {}); }
 

@@ -50,6 +50,8 @@ public:
     std::uint64_t position() const noexcept { return flushed_ + buffer_.size(); }
     std::size_t buffered() const noexcept { return buffer_.size(); }
 
+    /// Takes memory for `bytes` more before they come, and makes it resident.
+    void reserve(std::size_t bytes);
     Result<void> flush();
     /// flush() once the buffer holds `bytes` or more.
     Result<void> flush_if_over(std::size_t bytes);
