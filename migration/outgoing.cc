@@ -255,12 +255,39 @@ Result<bool> Outgoing::near_enough()
     Pending left = GW_TRY(pending(false));
     // An estimate of nothing is not believed while the guest runs: it was made before the guest
     // wrote what it wrote since the last sync.
-    const bool doubtful = left.total() == 0 && p_.env.run_state.running() && statistics_.total != 0;
+    const bool running = p_.env.run_state.running();
+    const bool doubtful = left.total() == 0 && running && statistics_.total != 0;
     if (doubtful)
         measure(p_.env.clock.now_ns());
-    if (wants_exact(left, estimate_.threshold()) || doubtful)
+    const bool refine = running && may_switch_over();
+    if (wants_exact(left, threshold()) || doubtful) {
+        if (refine && refinement_.finish_pass(left.total()))
+            return false;
+        if (running)
+            rehearse();
+        const std::int64_t since = p_.env.clock.now_ns();
         left = GW_TRY(pending(true));
-    return next_step(left, estimate_.threshold(), may_switch_over()) == Step::Complete;
+        sync_ns_ = p_.env.clock.now_ns() - since;
+    }
+    if (next_step(left, threshold(), may_switch_over()) != Step::Complete)
+        return false;
+    const std::int64_t now = p_.env.clock.now_ns();
+    if (refine && refinement_.another_pass(left.total(), estimate_.bytes_per_ms() / 1e6, now,
+                                           now - statistics_.start_ns))
+        return false;
+    predict_downtime(left.total());
+    return true;
+}
+
+// What the parts that are not memory will take comes off the downtime that is left for memory; but
+// not so much that a guest with large devices could never be stopped.
+std::uint64_t Outgoing::threshold() const
+{
+    const std::uint64_t whole = estimate_.threshold();
+    const double share = estimate_.bytes_per_ms() * static_cast<double>(rehearsal_.ns()) / 1e6;
+    const std::uint64_t devices =
+        rehearsal_.bytes() + static_cast<std::uint64_t>(std::min(share, 1e18));
+    return whole - std::min(devices, whole / 4 * 3);
 }
 
 Result<void> Outgoing::round(Budget& budget)

@@ -13,8 +13,10 @@
 #include "migration/pacing/forecast.h"
 #include "migration/pacing/live_limits.h"
 #include "migration/pacing/rate_limit.h"
+#include "migration/pacing/refinement.h"
 #include "migration/pacing/switchover.h"
 #include "migration/ram/ram_section.h"
+#include "migration/rehearsal.h"
 #include "migration/return_path.h"
 #include "migration/signals.h"
 #include "migration/statistics.h"
@@ -92,6 +94,9 @@ private:
     Result<Pending> pending(bool exact);
     Result<void> round(Budget& budget);
     Result<bool> near_enough();
+    std::uint64_t threshold() const;
+    void rehearse();
+    void predict_downtime(std::uint64_t left);
     void measure(std::int64_t now);
     void rest(std::int64_t now);
     bool may_switch_over();
@@ -101,6 +106,7 @@ private:
 
     Result<void> switch_over();
     Result<void> stop();
+    void prepare_buffers();
     Result<void> stop_guest();
     Result<void> flush_into_memory();
     Result<void> wait_for_continue();
@@ -164,6 +170,9 @@ private:
     // Pacing
     RateLimit rate_;
     SwitchoverEstimate estimate_;
+    Refinement refinement_;
+    Rehearsal rehearsal_;
+    std::int64_t sync_ns_ = 0;  // what the last exact look took
     AutoConverge converge_;
     std::int64_t window_start_ = 0;
     std::uint64_t window_bytes_ = 0;

@@ -6,6 +6,7 @@
 #include "migration/trace.h"
 #include "system/main_loop.h"
 
+#include <algorithm>
 #include <array>
 #include <fmt/format.h>
 
@@ -16,10 +17,20 @@ using stream::SectionType;
 using stream::StateEntry;
 using system::RunState;
 
+// Memory that the device part and the description will need, so that the guest does not wait for
+// it.
+void Outgoing::prepare_buffers()
+{
+    out_->reserve(std::max<std::size_t>(256 * 1024,
+                                        2 * (rehearsal_.bytes() + rehearsal_.description_bytes())));
+    description_.reserve(std::max<std::size_t>(128 * 1024, 2 * rehearsal_.description_bytes()));
+}
+
 // The contract of docs/migration/final-pass.md. final_pass_test.cc swaps each step with each other
 // and sees what is lost.
 Result<void> Outgoing::switch_over()
 {
+    prepare_buffers();
     using Step = Result<void> (Outgoing::*)();
     static constexpr std::array<Step, Environment::kFinalSteps> kSteps = {
         &Outgoing::stop,          &Outgoing::flush_into_memory, &Outgoing::last_sync,

@@ -216,6 +216,12 @@ TEST(FinalPass, SaysWhereTheDowntimeWent)
         names.push_back(part.name);
     EXPECT_THAT(names, ElementsAre("stop", "last-sync", "ram", "timer", "test-device",
                                    "globalstate", "flush", "handover", "resume"));
+    for (const SwitchoverPart& part : a.service->report().statistics->switchover_parts()) {
+        EXPECT_GE(part.ns, 0) << part.name;
+        const bool foretold = part.name != "stop" && part.name != "resume";
+        EXPECT_EQ(part.predicted_ns >= 0, foretold) << part.name;
+    }
+    EXPECT_GE(a.service->report().statistics->predicted_downtime_ns, 0);
 }
 
 // --- Any other order loses something
