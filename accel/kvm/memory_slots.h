@@ -73,6 +73,7 @@ private:
         /// Chunks of the block, from the slot's first, that were not re-armed since the log was
         /// switched on; empty if there is none.
         std::vector<bool> virgin;
+        std::vector<bool> touched;  ///< of these, those that had something at the last sync
     };
     using Slots = std::map<system::GuestAddr, Slot>;
 

@@ -48,6 +48,7 @@ void MemorySlots::begin_log(Slot& slot)
     if (populated_->uses_scan() && first % 64 == 0) {
         const std::uint64_t last_chunk = (first + pages - 1) / kDirtyChunkPages;
         slot.virgin.assign(last_chunk - first / kDirtyChunkPages + 1, true);
+        slot.touched.assign(slot.virgin.size(), false);
         return;
     }
     slot.reported.assign((pages + 63) / 64, kAllBits);
@@ -108,10 +109,18 @@ void MemorySlots::mark_populated(Slot& slot, std::uint64_t first, std::uint64_t 
 {
     const std::uint64_t at = (slot.block_offset >> kPageBits) + first;
     const std::uint64_t visible = slot.block->page_count();
+    // Nothing of this is to be re-armed because of what the kernel says.
+    std::fill_n(slot.reported.begin() + static_cast<std::ptrdiff_t>(first / 64), (count + 63) / 64,
+                0);
     if (at >= visible)
         return;
-    for (const PageRun& run : populated_->runs(*slot.block, {at, std::min(count, visible - at)}))
+    const std::uint64_t base = (slot.block_offset >> kPageBits) / kDirtyChunkPages;
+    for (const PageRun& run : populated_->runs(*slot.block, {at, std::min(count, visible - at)})) {
         slot.block->dirty().mark(run);
+        const std::uint64_t last = (run.first + run.count - 1) / kDirtyChunkPages;
+        for (std::uint64_t chunk = run.first / kDirtyChunkPages; chunk <= last; ++chunk)
+            slot.touched[chunk - base] = true;
+    }
 }
 
 void MemorySlots::log_clear(const system::MemorySection& section)
@@ -133,7 +142,7 @@ void MemorySlots::log_clear(const system::MemorySection& section)
 }
 
 /// Chunks that are about to be re-armed for the first time: none of their pages is protected, so
-/// all are to be.
+/// all are to be. Where nothing is there is nothing to protect.
 void MemorySlots::adopt_virgin(Slot& slot, std::uint64_t first, std::uint64_t count)
 {
     if (slot.virgin.empty())
@@ -142,8 +151,8 @@ void MemorySlots::adopt_virgin(Slot& slot, std::uint64_t first, std::uint64_t co
     const std::uint64_t base = block_first / kDirtyChunkPages;
     const std::uint64_t last = (block_first + first + count - 1) / kDirtyChunkPages - base;
     for (std::uint64_t i = (block_first + first) / kDirtyChunkPages - base; i <= last; ++i) {
-        if (!slot.virgin[i])
-            continue;
+        if (!slot.virgin[i] || !slot.touched[i])
+            continue;  // what is not there yet is found when it is there
         slot.virgin[i] = false;
         const PageRun chunk = chunk_of(block_first, slot.size >> kPageBits, i);
         std::fill_n(slot.reported.begin() + static_cast<std::ptrdiff_t>(chunk.first / 64),
