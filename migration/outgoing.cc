@@ -267,7 +267,7 @@ Result<bool> Outgoing::near_enough()
             rehearse();
         const std::int64_t since = p_.env.clock.now_ns();
         left = GW_TRY(pending(true));
-        sync_ns_ = p_.env.clock.now_ns() - since;
+        look_ns_ = p_.env.clock.now_ns() - since;
     }
     if (next_step(left, threshold(), may_switch_over()) != Step::Complete)
         return false;

@@ -172,7 +172,7 @@ private:
     SwitchoverEstimate estimate_;
     Refinement refinement_;
     Rehearsal rehearsal_;
-    std::int64_t sync_ns_ = 0;  // what the last exact look took
+    std::int64_t look_ns_ = 0;  // what the last exact look took
     AutoConverge converge_;
     std::int64_t window_start_ = 0;
     std::uint64_t window_bytes_ = 0;

@@ -60,7 +60,7 @@ void Outgoing::predict_downtime(std::uint64_t left)
         parts.push_back(
             {.name = std::move(name), .kind = kind, .bytes = bytes, .predicted_ns = ns});
     };
-    add("last-sync", PartKind::Sync, sync_ns_, 0);
+    add("last-sync", PartKind::Sync, look_ns_, 0);
     add("ram", PartKind::Ram, sending(left), left);
     parts.insert(parts.end(), rehearsal_.parts().begin(), rehearsal_.parts().end());
     add("flush", PartKind::Flush, sending(rehearsal_.bytes() + rehearsal_.description_bytes()),
