@@ -325,16 +325,22 @@ Result<void> Outgoing::iterate()
         note_round(since, before);
         statistics_.transferred = out_->position();
         const std::int64_t now = p_.env.clock.now_ns();
+        const bool limited = rate_.exceeded(out_->position(), p_.limits.max_bandwidth);
+        // A rest was one for the link only if there was enough to send behind it, too.
+        window_busy_ns_ += now - since + (limited ? limited_ns_ : 0);
+        limited_ns_ = 0;
         if (has(Capability::AutoConverge) && statistics_.dirty_sync_count > 1 &&
             now - last_sync_ns_ > 5000 * kMs)
             GW_TRY(pending(true));
         if (now - window_start_ >= kWindowNs)
             measure(now);
         const bool idle = out_->position() - before < 4096;  // e.g. waiting for SWITCHOVER_ACK
-        if (idle || rate_.exceeded(out_->position(), p_.limits.max_bandwidth))
+        if (idle || limited)
             rest(now);
-        if (rate_.over(p_.env.clock.now_ns()))
-            rate_.begin(p_.env.clock.now_ns(), out_->position());
+        const std::int64_t rested = p_.env.clock.now_ns();
+        limited_ns_ = limited ? rested - now : 0;
+        if (rate_.over(rested))
+            rate_.begin(rested, out_->position());
     }
     end_probe();
     statistics_.precopy_bytes = out_->position();
@@ -361,8 +367,10 @@ void Outgoing::measure(std::int64_t now)
     if (now <= window_start_)
         return;
     const std::uint64_t pages = statistics_.normal_pages + statistics_.zero_pages;
-    estimate_.update({now - window_start_, out_->position() - window_bytes_, pages - window_pages_},
-                     {p_.limits.downtime_limit_ms, p_.limits.avail_switchover_bandwidth});
+    const std::int64_t idle_ns = std::max<std::int64_t>(now - window_start_ - window_busy_ns_, 0);
+    estimate_.update(
+        {now - window_start_, out_->position() - window_bytes_, pages - window_pages_, idle_ns},
+        {p_.limits.downtime_limit_ms, p_.limits.avail_switchover_bandwidth});
     statistics_.mbps = estimate_.mbps();
     statistics_.pages_per_second = estimate_.pages_per_second();
     if (estimate_.expected_downtime_ms() >= 0)
@@ -371,6 +379,7 @@ void Outgoing::measure(std::int64_t now)
     window_start_ = now;
     window_bytes_ = out_->position();
     window_pages_ = pages;
+    window_busy_ns_ = 0;
 }
 
 void Outgoing::synced(std::uint64_t count, std::uint64_t fresh_pages, std::int64_t since_ns)

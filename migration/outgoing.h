@@ -177,6 +177,8 @@ private:
     std::int64_t window_start_ = 0;
     std::uint64_t window_bytes_ = 0;
     std::uint64_t window_pages_ = 0;
+    std::int64_t window_busy_ns_ = 0;  // in rounds, or held back by the limit
+    std::int64_t limited_ns_ = 0;      // the last rest that the limit asked for
     std::int64_t period_start_ = 0;
     std::uint64_t period_fresh_ = 0;
     std::uint64_t period_bytes_ = 0;

@@ -20,7 +20,11 @@ std::uint64_t clamped(double value)
 void SwitchoverEstimate::update(const Window& window, const Limits& limits)
 {
     const double ms = std::max(static_cast<double>(window.ns) / 1e6, 1e-3);
-    bandwidth_ = static_cast<double>(window.bytes) / ms;
+    const double busy_ms = ms - static_cast<double>(window.idle_ns) / 1e6;
+    if (busy_ms * 2 >= ms)
+        bandwidth_ = static_cast<double>(window.bytes) / busy_ms;
+    else
+        bandwidth_ = std::max(bandwidth_, static_cast<double>(window.bytes) / ms);
     const double expected = limits.avail_bandwidth != 0
                                 ? static_cast<double>(limits.avail_bandwidth / 1000)
                                 : bandwidth_;

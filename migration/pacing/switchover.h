@@ -11,6 +11,10 @@
 namespace godwit::migration {
 
 /// Units    bytes, ms, bytes a ms.
+/// Idle     what a guest that writes little lets us send says nothing about the link. The bandwidth
+///          is that of the time with something to send; a window mostly idle only shows that the
+///          link carries at least this much, so it may raise the last measure and never lowers it.
+///          mbps() and pages_per_second() are of the whole window.
 /// Threads  the migration thread.
 /// Source   QEMU 10.0, docs/migration/stream.md "Convergence".
 class SwitchoverEstimate {
@@ -20,6 +24,7 @@ public:
         std::int64_t ns = 0;
         std::uint64_t bytes = 0;
         std::uint64_t pages = 0;
+        std::int64_t idle_ns = 0;  ///< of `ns`, with nothing to send: looking, or waiting for news
     };
     /// The limits as they are now.
     struct Limits {

@@ -38,6 +38,31 @@ TEST(SwitchoverEstimate, AGivenBandwidthReplacesTheMeasuredOne)
     EXPECT_EQ(e.threshold(), ~std::uint64_t{0}) << "more than fits is everything";
 }
 
+TEST(SwitchoverEstimate, AGuestThatWritesNothingDoesNotMakeTheLinkSlow)
+{
+    SwitchoverEstimate e;
+    e.set_dirty(1'000'000, 1);
+    e.update({.ns = 100 * kMs, .bytes = 1'000'000, .pages = 250}, {.downtime_ms = 300});
+    e.update({.ns = 100 * kMs, .bytes = 20'000, .pages = 5, .idle_ns = 99 * kMs},
+             {.downtime_ms = 300});
+    EXPECT_EQ(e.threshold(), 3'000'000u);
+    EXPECT_EQ(e.expected_downtime_ms(), 100);
+    EXPECT_DOUBLE_EQ(e.mbps(), 1.6) << "the throughput is what was sent";
+    e.update({.ns = 100 * kMs, .bytes = 2'000'000, .pages = 500, .idle_ns = 99 * kMs},
+             {.downtime_ms = 300});
+    EXPECT_EQ(e.threshold(), 6'000'000u) << "it carries at least this, not 2 MB in 1 ms";
+    e.update({.ns = 100 * kMs, .bytes = 400'000, .pages = 100, .idle_ns = 20 * kMs},
+             {.downtime_ms = 300});
+    EXPECT_EQ(e.threshold(), 1'500'000u) << "slower with enough to send: 5 kB a ms of sending";
+}
+
+TEST(SwitchoverEstimate, AnIdleFirstWindowIsBetterThanNone)
+{
+    SwitchoverEstimate e;
+    e.update({.ns = 100 * kMs, .bytes = 1'000, .idle_ns = 100 * kMs}, {.downtime_ms = 300});
+    EXPECT_EQ(e.threshold(), 3'000u);
+}
+
 TEST(SwitchoverStep, CompletesBelowTheThresholdOrWithNothingLeft)
 {
     EXPECT_EQ(next_step({.must_precopy = 0}, 0, true), Step::Complete);
@@ -138,8 +163,8 @@ TEST(Pacing, AutoConvergeSlowsAGuestThatWritesTooFastAndLetsItGoInTheEnd)
 class Acker final : public LiveStateHandler, public SwitchoverAcker {
 public:
     Result<void> setup(StreamWriter&, const SourceContext&) override { return ok(); }
-    Result<Pending> pending_estimate() override { return Pending{}; }
-    Result<Pending> pending_exact() override { return Pending{}; }
+    Result<Pending> pending_estimate() override { return Pending{.must_precopy = left}; }
+    Result<Pending> pending_exact() override { return Pending{.must_precopy = left}; }
     Result<Progress> iterate(StreamWriter&, Budget&) override
     {
         ++rounds;
@@ -151,7 +176,7 @@ public:
     Result<void> load_setup(const DestinationContext&) override { return ok(); }
     Result<void> load(StreamReader&, stream::SectionType type, Version) override
     {
-        if (type == stream::SectionType::Part && ++parts == 3)
+        if (type == stream::SectionType::Part && ++parts == agrees_at)
             approve();
         return ok();
     }
@@ -161,6 +186,8 @@ public:
 
     std::function<void()> approve;
     std::atomic<int> rounds{0};
+    std::uint64_t left = 0;  // what it says it will send with the guest stopped
+    int agrees_at = 3;
     int parts = 0;
 };
 
@@ -178,6 +205,28 @@ TEST(Pacing, WaitsForTheDestinationsAgreement)
     a.start_guest();
     move(a, b);
     EXPECT_GE(here.rounds, 3);
+    a.service->shut_down();
+    b.service->shut_down();
+}
+
+TEST(Pacing, ADeviceOnlyCopiedStoppedMovesThoughTheGuestHasLongBeenIdle)
+{
+    FakeClock clock;
+    TestMachine a(4 << 20, &clock);
+    TestMachine b(4 << 20, &clock);
+    std::memset(a.ram->host(), 0x44, a.ram->used_length());
+    Acker there;
+    Acker here;
+    here.left = 2 << 20;  // 200 ms of the link
+    there.agrees_at = 10;
+    const auto one = a.registry.add_live("acker", 1, stream::Priority::Default, here).value();
+    const auto two = b.registry.add_live("acker", 1, stream::Priority::Default, there).value();
+    a.enable({Capability::ReturnPath, Capability::SwitchoverAck});
+    b.enable({Capability::ReturnPath, Capability::SwitchoverAck});
+    a.set({.max_bandwidth = 10 << 20, .downtime_limit_ms = 300});
+    a.start_guest();
+    move(a, b);
+    EXPECT_GE(here.rounds, 10) << "the first few with memory to send, the rest without";
     a.service->shut_down();
     b.service->shut_down();
 }
