@@ -8,9 +8,12 @@
 #include "util/json.h"
 #include "util/size.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <fmt/format.h>
+#include <functional>
 
 namespace godwit::migration {
 namespace {
@@ -18,6 +21,8 @@ namespace {
 using system::HmpArgs;
 using system::HmpContext;
 using system::HmpOutput;
+
+constexpr int kTurnsToTell = 10;  // of 100 ms each
 
 std::string_view on_off(bool on)
 {
@@ -275,6 +280,47 @@ void add_info(system::HmpTable& table, MigrationQmp& commands, MigrationService&
                     }});
 }
 
+bool under_way(qapi::MigrationStatus status)
+{
+    using enum qapi::MigrationStatus;
+    return status == Setup || status == Active || status == Device || status == PostcopyActive ||
+           status == PostcopyRecoverSetup || status == PostcopyRecover || status == Cancelling ||
+           status == WaitUnplug;
+}
+
+// " 42 %, 1234 kbytes left, 812.30 mbps, forecast: converges"
+void print_progress(HmpOutput& out, const qapi::MigrationInfo& info)
+{
+    if (!info.ram || info.ram->total <= 0)
+        return;
+    const double left = static_cast<double>(info.ram->remaining);
+    const double done = 1 - std::min(left / static_cast<double>(info.ram->total), 1.0);
+    out.print(fmt::format(
+        "{:3.0f} %, {} kbytes left, {:.2f} mbps{}\n", std::floor(done * 100),
+        info.ram->remaining >> 10, info.ram->mbps,
+        info.x_forecast ? fmt::format(", forecast: {}", qapi::to_string(info.x_forecast->verdict))
+                        : ""));
+}
+
+// What a migrate without -d says once a second and in the end. It lets go of the monitor, too, when
+// the operator is needed: paused before the switchover, or postcopy without its connection.
+std::function<bool(HmpOutput&)> progress_of(MigrationQmp& commands)
+{
+    return [&commands, turn = 0](HmpOutput& out) mutable {
+        const auto info = commands.query_migrate();
+        if (!info || !info->status)
+            return false;
+        if (under_way(*info->status)) {
+            if (++turn % kTurnsToTell == 0)
+                print_progress(out, *info);
+            return true;
+        }
+        out.print(fmt::format("Migration status: {}", qapi::to_string(*info->status)));
+        out.print(info->error_desc ? fmt::format(" ({})\n", *info->error_desc) : "\n");
+        return false;
+    };
+}
+
 void add_moves(system::HmpTable& table, MigrationQmp& commands)
 {
     table.add({.name = "migrate",
@@ -283,11 +329,14 @@ void add_moves(system::HmpTable& table, MigrationQmp& commands)
                .help =
                    "migrate to URI (using -d to not wait for completion)\n\t\t\t -r to resume a "
                    "paused postcopy migration",
-               .run = [&](HmpContext& context, const HmpArgs& args, HmpOutput&) {
+               .run = [&](HmpContext& context, const HmpArgs& args, HmpOutput&) -> Result<void> {
                    qapi::MigrateArgs a;
                    a.uri = args.text("uri");
                    a.resume = args.flag("resume");
-                   return commands.migrate(context.caller, a);
+                   GW_TRY(commands.migrate(context.caller, a));
+                   if (!args.flag("detach"))
+                       context.goes_on = progress_of(commands);
+                   return ok();
                }});
     table.add({.name = "migrate_cancel",
                .args = "",

@@ -17,18 +17,6 @@ using system::HmpCommand;
 using system::HmpContext;
 using system::HmpTable;
 
-std::string with_cr(std::string_view text)
-{
-    std::string out;
-    out.reserve(text.size() + 16);
-    for (const char c : text) {
-        if (c == '\n')
-            out += '\r';
-        out += c;
-    }
-    return out;
-}
-
 std::string one_line_help(const HmpCommand& command, bool info)
 {
     return fmt::format("{}{} {} -- {}\n", info ? "info " : "", command.name, command.params,
@@ -82,6 +70,18 @@ std::string lines_of(const Error& error)
 }
 
 }  // namespace
+
+std::string with_cr(std::string_view text)
+{
+    std::string out;
+    out.reserve(text.size() + 16);
+    for (const char c : text) {
+        if (c == '\n')
+            out += '\r';
+        out += c;
+    }
+    return out;
+}
 
 std::string run_hmp_line(const HmpTable& table, HmpContext& context, std::string_view line)
 {

@@ -18,6 +18,9 @@ namespace godwit::monitor {
 std::string run_hmp_line(const system::HmpTable& table, system::HmpContext& context,
                          std::string_view line);
 
+/// Lines that end in LF, as a terminal wants them: in CR LF.
+std::string with_cr(std::string_view text);
+
 /// The words that `line`, whose end is the cursor, may continue with: full words, sorted.
 std::vector<std::string> complete_hmp_line(const system::HmpTable& table,
                                            system::HmpContext& context, std::string_view line);

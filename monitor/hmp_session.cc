@@ -3,6 +3,7 @@
 
 #include "godwit-config.h"
 #include "monitor/hmp_runner.h"
+#include "system/hmp.h"
 #include "system/vm.h"
 
 #include <utility>
@@ -15,6 +16,7 @@ constexpr std::size_t kReadBytes = 4096;
 constexpr std::size_t kMaxPending = 64 << 10;  // keys typed ahead
 constexpr std::size_t kMaxOutput = 1 << 20;
 constexpr unsigned kFlushMs = 200;
+constexpr unsigned kAgainMs = 100;
 constexpr std::string_view kPrompt = "(qemu) ";  // what scripts wait for
 
 }  // namespace
@@ -84,6 +86,8 @@ void HmpSession::closed()
 {
     open_ = false;
     ++client_;
+    again_.reset();
+    goes_on_ = {};
     fds_.drop_received();
     // The editor's thread may be waiting for the machine lock to complete a word.
     if (editor_) {
@@ -139,6 +143,31 @@ void HmpSession::run(const std::string& line)
     chardev_.write(run_hmp_line(table_, context, line));
     if (!open_)
         return;
+    goes_on_ = std::move(context.goes_on);
+    go_on();
+}
+
+/// No prompt while the command goes on; what is typed meanwhile waits.
+void HmpSession::go_on()
+{
+    if (goes_on_) {
+        system::HmpOutput out;
+        const bool more = goes_on_(out);
+        if (!more || chardev_.queued() <= kMaxOutput)
+            chardev_.write(with_cr(out.text()));
+        if (!open_)
+            return;
+        if (more) {
+            again_ = vm_.loop().after_ms(kAgainMs, [this] { go_on(); });
+            return;
+        }
+        goes_on_ = {};
+    }
+    answered();
+}
+
+void HmpSession::answered()
+{
     if (chardev_.queued() <= kMaxOutput)
         return after_output();
     chardev_.on_writable([weak = weak_from_this(), &loop = vm_.loop()] {

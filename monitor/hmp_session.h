@@ -6,8 +6,10 @@
 #include "monitor/connection.h"
 #include "monitor/line_editor.h"
 #include "system/chardev.h"
+#include "util/registration.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,6 +19,7 @@ class CommandTable;
 }
 
 namespace godwit::system {
+class HmpOutput;
 class HmpTable;
 class Vm;
 }  // namespace godwit::system
@@ -39,6 +42,8 @@ private:
     std::size_t can_receive();
     void receive(std::span<const std::byte> bytes);
     void run(const std::string& line);
+    void go_on();
+    void answered();
     void after_output();
     std::vector<std::string> complete(const std::string& before_cursor);
     std::unique_ptr<LineEditor> make_editor();
@@ -55,6 +60,8 @@ private:
     bool open_ = false;
     bool held_ = false;
     std::unique_ptr<LineEditor> editor_;
+    std::function<bool(system::HmpOutput&)> goes_on_;  // of the command that keeps the prompt back
+    Registration again_;
 };
 
 }  // namespace godwit::monitor

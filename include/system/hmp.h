@@ -60,6 +60,10 @@ struct HmpContext {
     qapi::CommandContext& caller;           ///< descriptors of the connection
     unsigned& cpu_index;                    ///< the choice of the `cpu` command
     std::vector<std::string> history = {};  ///< lines entered on this connection
+    /// A command that goes on sets this: a monitor with a prompt calls it every 100 ms, with the
+    /// machine lock, prints what it says, and prompts again when it answers false. Whoever has no
+    /// prompt to keep back (human-monitor-command) drops it.
+    std::function<bool(HmpOutput&)> goes_on = {};
 
     /// Runs a QMP command. Errors are the command's.
     Result<Json> qmp(std::string_view command, const Json& arguments) const;

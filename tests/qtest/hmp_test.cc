@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // /hmp/...: the human monitor through QMP and on a socket of its own.
+#include "tests/qtest/libqtest/migration.h"
 #include "tests/qtest/libqtest/vmm.h"
 
 #include <fmt/format.h>
@@ -158,6 +159,32 @@ TEST(Hmp, ASocketGetsAPromptEditingAndAnswers)
             break;
     hmp.send("quit\n");
     EXPECT_EQ(vmm.wait_exit()->code, 0);
+}
+
+// A socket's monitor has no prompt until the migration is over; through QMP nobody waits.
+TEST(Hmp, MigrateWithoutDetachTellsTheEndBeforeItPromptsAgain)
+{
+    const TempDir dir;
+    Listener listener(dir.file("hmp"));
+    const std::string uri = "unix:" + dir.file("m");
+    Vmm target({"-machine", "none", "-m", "32M", "-incoming", uri}, {.qtest = false});
+    Vmm source({"-machine", "none", "-m", "32M", "-monitor", "unix:" + listener.path()},
+               {.qtest = false});
+    prepare(source);
+    EXPECT_EQ(source.qmp().hmp("migrate unix:" + dir.file("nobody")), "");
+    expect_end(source, "failed");
+    Stream hmp(listener.accept(Deadline(), [] { return false; }));
+    const auto until = [&](std::string_view start) {
+        while (const auto line = hmp.line())
+            if (line->starts_with(start))
+                return *line;
+        return std::string();
+    };
+    hmp.send("migrate unix:" + dir.file("nobody") + "\r");
+    EXPECT_NE(until("Migration status: failed (").find("No such file"), std::string::npos);
+    hmp.send("migrate " + uri + "\rinfo status\r");
+    EXPECT_EQ(until("Migration status: "), "Migration status: completed");
+    EXPECT_EQ(until("VM status: "), "VM status: paused (postmigrate)");
 }
 
 }  // namespace

@@ -96,6 +96,40 @@ TEST_F(HmpSessionTest, ARoomMayAddCommands)
     EXPECT_EQ(run("help greet"), "greet [-l] name -- say hello\r\n");
 }
 
+TEST_F(HmpSessionTest, ACommandThatGoesOnKeepsThePromptBack)
+{
+    int turns = 0;
+    monitors_->hmp().add({.name = "work",
+                          .args = "",
+                          .params = "",
+                          .help = "take a while",
+                          .run = [&](system::HmpContext& context, const system::HmpArgs&,
+                                     system::HmpOutput& out) -> Result<void> {
+                              out.print("begun\n");
+                              context.goes_on = [&turns](system::HmpOutput& more) {
+                                  more.print(fmt::format("turn {}\n", ++turns));
+                                  return turns % 3 != 0;
+                              };
+                              return {};
+                          }});
+    EXPECT_EQ(run("work"), "begun\r\n") << "nobody waits without a prompt";
+    EXPECT_EQ(turns, 0);
+    Client client = hmp();
+    client.until("(qemu) ");
+    client.send("work\rp 1+1\r");
+    const std::string said = client.until("(qemu) ");
+    EXPECT_NE(said.find("begun\r\nturn 1\r\nturn 2\r\nturn 3\r\n"), std::string::npos) << said;
+    EXPECT_NE(client.until("(qemu) ").find("0x2\r\n"), std::string::npos) << "typed meanwhile";
+    // Who leaves meanwhile takes the rest with him.
+    client.send("work\r");
+    client.until("turn 4\r\n");
+    client.close();
+    Client next = hmp();
+    next.until("(qemu) ");
+    next.send("work\r");
+    EXPECT_NE(next.until("(qemu) ").find("begun\r\nturn 5\r\nturn 6\r\n"), std::string::npos);
+}
+
 TEST_F(HmpSessionTest, LinesAreEditedEchoedAndAnswered)
 {
     Client client = hmp();
