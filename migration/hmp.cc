@@ -428,6 +428,7 @@ void add_human_commands(system::HmpTable& table, MigrationQmp& commands, Insight
                         MigrationService& service)
 {
     add_check(table, insight);
+    add_dirty_rate_commands(table, commands);
     add_info(table, commands, service);
     add_moves(table, commands);
     table.add({.name = "migrate_set_capability",

@@ -17,4 +17,7 @@ class MigrationService;
 void add_human_commands(system::HmpTable& table, MigrationQmp& commands, InsightQmp& insight,
                         MigrationService& service);
 
+/// calc_dirty_rate, info dirty_rate.
+void add_dirty_rate_commands(system::HmpTable& table, MigrationQmp& commands);
+
 }  // namespace godwit::migration

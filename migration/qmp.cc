@@ -59,6 +59,10 @@ void add_source(qapi::MigrationInfo& info, const MigrationReport& report, const 
 
 }  // namespace
 
+MigrationQmp::MigrationQmp(system::Vm& vm, MigrationService& service)
+    : vm_(vm), service_(service), dirty_rate_(vm.memory(), vm.ram(), clock_)
+{}
+
 Result<qapi::MigrationInfo> MigrationQmp::query_migrate()
 {
     const MigrationReport report = service_.report();
@@ -136,16 +140,6 @@ Result<void> MigrationQmp::migrate_pause()
 }
 
 // --- Known by name -------------------------------------------------------------------------------
-
-Result<void> MigrationQmp::calc_dirty_rate(const qapi::CalcDirtyRateArgs&)
-{
-    return not_yet("calc-dirty-rate");
-}
-
-Result<qapi::DirtyRateInfo> MigrationQmp::query_dirty_rate(const qapi::QueryDirtyRateArgs&)
-{
-    return not_yet("query-dirty-rate");
-}
 
 Result<void> MigrationQmp::set_vcpu_dirty_limit(const qapi::SetVcpuDirtyLimitArgs&)
 {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "io/address.h"
+#include "migration/pacing/dirty_rate.h"
 #include "migration/service.h"
 #include "qapi/migration_commands.h"
 
@@ -18,7 +19,7 @@ namespace godwit::migration {
 /// Threads  the main thread with the machine lock; out-of-band commands from the monitor's.
 class MigrationQmp final : public qapi::MigrationCommands {
 public:
-    MigrationQmp(system::Vm& vm, MigrationService& service) : vm_(vm), service_(service) {}
+    MigrationQmp(system::Vm& vm, MigrationService& service);
 
     Result<qapi::MigrationInfo> query_migrate() override;
     Result<void> migrate_set_capabilities(const qapi::MigrateSetCapabilitiesArgs& args) override;
@@ -48,6 +49,8 @@ private:
     system::Vm& vm_;
     MigrationService& service_;
     std::vector<io::SocketAddress> listening_;
+    SteadyClock clock_;
+    DirtyRate dirty_rate_;
 };
 
 }  // namespace godwit::migration
