@@ -77,9 +77,10 @@ void DirtyTracking::clear(RamBlock& block, PageRun run)
         return;
     const std::uint64_t last = (run.first + run.count - 1) / kDirtyChunkPages;
     for (std::uint64_t chunk = run.first / kDirtyChunkPages; chunk <= last; ++chunk) {
+        // Asked under the lock: whoever else re-arms this chunk is done when we get to know.
+        const MachineGuardIfNeeded guard(memory_.lock());
         if (!block.dirty().take_unprotected(chunk))
             continue;
-        const MachineGuardIfNeeded guard(memory_.lock());
         const auto view = memory_.view();
         const std::uint64_t from = chunk * kChunkBytes;
         for (const MemorySection& section : *view) {

@@ -84,7 +84,9 @@ private:
     void begin_log(Slot& slot);
     void mark_reported(Slot& slot, std::uint64_t first, std::uint64_t count);
     void mark_populated(Slot& slot, std::uint64_t first, std::uint64_t count);
-    static void adopt_virgin(Slot& slot, std::uint64_t first, std::uint64_t count);
+    static std::vector<system::PageRun> adopt_virgin(Slot& slot, std::uint64_t first,
+                                                     std::uint64_t count);
+    void mark_arrived(Slot& slot, const system::PageRun& chunk);
     /// Entries that were in the rings.
     std::size_t harvest_locked();
     std::uint32_t reset_rings();

@@ -136,17 +136,34 @@ void MemorySlots::log_clear(const system::MemorySection& section)
         const PageRun pages{from >> kPageBits, (to - from) >> kPageBits};
         if (pages.count == 0)
             return;
-        adopt_virgin(slot, pages.first, pages.count);
+        const std::vector<PageRun> adopted = adopt_virgin(slot, pages.first, pages.count);
         clear(slot, pages.first, pages.count);
+        for (const PageRun& chunk : adopted)
+            mark_arrived(slot, chunk);
     });
 }
 
-/// Chunks that are about to be re-armed for the first time: none of their pages is protected, so
-/// all are to be. Where nothing is there is nothing to protect.
-void MemorySlots::adopt_virgin(Slot& slot, std::uint64_t first, std::uint64_t count)
+/// What appeared in a chunk between the sync that found it touched and its first arming was noted
+/// by nobody: it was not there to be marked, and what the kernel knew of it is cleared.
+void MemorySlots::mark_arrived(Slot& slot, const PageRun& chunk)
 {
-    if (slot.virgin.empty())
+    const std::uint64_t at = (slot.block_offset >> kPageBits) + chunk.first;
+    const std::uint64_t visible = slot.block->page_count();
+    if (at >= visible)
         return;
+    for (const PageRun& run :
+         populated_->runs(*slot.block, {at, std::min(chunk.count, visible - at)}))
+        slot.block->dirty().mark(run);
+}
+
+/// Chunks that are about to be re-armed for the first time: none of their pages is protected, so
+/// all are to be. Where nothing is there is nothing to protect. Returns these chunks, in pages of
+/// the slot.
+std::vector<PageRun> MemorySlots::adopt_virgin(Slot& slot, std::uint64_t first, std::uint64_t count)
+{
+    std::vector<PageRun> adopted;
+    if (slot.virgin.empty())
+        return adopted;
     const std::uint64_t block_first = slot.block_offset >> kPageBits;
     const std::uint64_t base = block_first / kDirtyChunkPages;
     const std::uint64_t last = (block_first + first + count - 1) / kDirtyChunkPages - base;
@@ -157,7 +174,9 @@ void MemorySlots::adopt_virgin(Slot& slot, std::uint64_t first, std::uint64_t co
         const PageRun chunk = chunk_of(block_first, slot.size >> kPageBits, i);
         std::fill_n(slot.reported.begin() + static_cast<std::ptrdiff_t>(chunk.first / 64),
                     (chunk.count + 63) / 64, kAllBits);
+        adopted.push_back(chunk);
     }
+    return adopted;
 }
 
 /// Protects again the pages of [first, first + count) that the last sync reported.

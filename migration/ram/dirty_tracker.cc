@@ -133,10 +133,14 @@ bool DirtyTracker::take_next(std::uint64_t at_most, BlockRun& run)
         }
         end = std::min({end, bitmap.pages, at_page_ + at_most});
         run = {bitmap.block, {at_page_, end - at_page_}};
-        env_.dirty.clear(*bitmap.block, run.pages);
-        // Marks that somebody else's sync brought meanwhile: their bytes are read now.
-        taken_.clear();
-        bitmap.block->dirty().bitmap(DirtyClient::Migration).take(run.pages, taken_);
+        {
+            // Marks that somebody else's sync brought meanwhile: their bytes are read now, after
+            // their pages were armed. Under the lock no such sync is half done.
+            const system::MachineGuardIfNeeded guard(env_.lock);
+            env_.dirty.clear(*bitmap.block, run.pages);
+            taken_.clear();
+            bitmap.block->dirty().bitmap(DirtyClient::Migration).take(run.pages, taken_);
+        }
         each_word(run.pages,
                   [&](std::uint64_t word, std::uint64_t mask) { bitmap.words[word] &= ~mask; });
         bitmap.dirty -= run.pages.count;

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <gmock/gmock.h>
 #include <set>
+#include <sys/mman.h>
 #include <thread>
 
 namespace godwit::accel::kvm {
@@ -311,6 +312,22 @@ TEST_P(KvmDirtyLog, ReportsExactlyThePagesTheGuestWrote)
     on->reset();
     start_page_writer(guest, 300, 1, 50);
     EXPECT_FALSE(guest.ram().dirty().bitmap(DirtyClient::Migration).test(300));
+}
+
+TEST_P(KvmDirtyLog, SeesAPageThatAppearsBetweenTheFirstSyncAndTheFirstArming)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest(kPageWriter, {{"dirty-ring-size", GetParam()}});
+    // A huge page would bring the neighbours along.
+    ASSERT_EQ(madvise(guest.memory(), guest.ram().used_length(), MADV_NOHUGEPAGE), 0);
+    start_page_writer(guest, 512, 1, 4);
+    system::DirtyTracking tracking(guest.vm().memory(), guest.vm().ram());
+    auto on = tracking.start(DirtyClient::Migration);
+    ASSERT_TRUE(on) << on.error().message();
+    tracking.sync();
+    start_page_writer(guest, 700, 1, 1);
+    tracking.clear(guest.ram(), {0, guest.ram().page_count()});
+    EXPECT_TRUE(taken_pages(guest).contains(700));
 }
 
 TEST_P(KvmDirtyLog, LosesNothingOfAGuestThatNeverStops)
