@@ -2,6 +2,7 @@
 #include "hw/vfio/vfio_user_device.h"
 
 #include "hw/vfio/region_info.h"
+#include "hw/vfio/vfio_user_pieces.h"
 
 #include <algorithm>
 #include <array>
@@ -10,23 +11,9 @@
 
 namespace godwit::hw::vfio {
 
+using user::bytes_of;
 using user::Command;
-
-namespace {
-
-template <class T>
-std::span<std::byte> bytes_of(T& value)
-{
-    return std::as_writable_bytes(std::span(&value, 1));
-}
-
-template <class T>
-iovec piece_of(const T& value)
-{
-    return {const_cast<T*>(&value), sizeof value};
-}
-
-}  // namespace
+using user::piece_of;
 
 VfioUserDevice::VfioUserDevice(std::shared_ptr<user::Connection> connection)
     : connection_(std::move(connection))

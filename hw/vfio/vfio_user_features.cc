@@ -4,6 +4,7 @@
 #include "hw/vfio/vfio_user_device.h"
 
 #include "hw/vfio/migration_states.h"
+#include "hw/vfio/vfio_user_pieces.h"
 
 #include <algorithm>
 #include <array>
@@ -12,21 +13,11 @@
 
 namespace godwit::hw::vfio {
 
+using user::bytes_of;
 using user::Command;
+using user::piece_of;
 
 namespace {
-
-template <class T>
-std::span<std::byte> bytes_of(T& value)
-{
-    return std::as_writable_bytes(std::span(&value, 1));
-}
-
-template <class T>
-iovec piece_of(const T& value)
-{
-    return {const_cast<T*>(&value), sizeof value};
-}
 
 // What a server answers that does not know a feature. libvfio-user says EINVAL to everything.
 bool means_unknown(const Error& error)
