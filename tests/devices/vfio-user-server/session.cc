@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "tests/devices/vfio-user-server/session.h"
 
+#include "tests/devices/vfio-user-server/payload.h"
 #include "util/json.h"
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <ctime>
-#include <type_traits>
 
 namespace godwit::vfio_user_server {
 namespace {
@@ -36,31 +35,6 @@ constexpr std::array<std::string_view, kLastCommand + 1> kCommandNames{
 };
 constexpr std::size_t kRoomForHeads = 64 << 10;  // what a message may have besides data
 constexpr std::uint32_t kMaxDmaMaps = 65535;
-
-Error invalid(std::string_view what)
-{
-    return Error::from_errno(what, EINVAL);
-}
-
-/// The fixed part of a request.
-template <class T>
-Result<T> head_of(const Message& message, std::size_t at = 0)
-{
-    static_assert(std::is_trivially_copyable_v<T>);
-    if (message.body.size() < at || message.body.size() - at < sizeof(T))
-        return invalid("the request is too short");
-    T value;
-    std::memcpy(&value, message.body.data() + at, sizeof value);
-    return value;
-}
-
-template <class T>
-void append(std::vector<std::byte>& bytes, const T& value)
-{
-    static_assert(std::is_trivially_copyable_v<T>);
-    const auto from = std::as_bytes(std::span(&value, 1));
-    bytes.insert(bytes.end(), from.begin(), from.end());
-}
 
 }  // namespace
 

@@ -3,37 +3,12 @@
 // The commands of migration and dirty logging.
 #include "tests/devices/vfio-user-server/session.h"
 
+#include "tests/devices/vfio-user-server/payload.h"
+
 #include <cerrno>
 #include <cstring>
-#include <type_traits>
 
 namespace godwit::vfio_user_server {
-namespace {
-
-Error invalid(std::string_view what)
-{
-    return Error::from_errno(what, EINVAL);
-}
-
-template <class T>
-Result<T> payload_of(const Message& message, std::size_t at)
-{
-    static_assert(std::is_trivially_copyable_v<T>);
-    if (message.body.size() < at || message.body.size() - at < sizeof(T))
-        return invalid("the request is too short");
-    T value;
-    std::memcpy(&value, message.body.data() + at, sizeof value);
-    return value;
-}
-
-template <class T>
-void append(std::vector<std::byte>& bytes, const T& value)
-{
-    const auto from = std::as_bytes(std::span(&value, 1));
-    bytes.insert(bytes.end(), from.begin(), from.end());
-}
-
-}  // namespace
 
 bool Session::feature_known(std::uint32_t index, std::uint32_t verbs) const noexcept
 {
@@ -67,7 +42,7 @@ bool Session::feature_known(std::uint32_t index, std::uint32_t verbs) const noex
 
 Result<Session::Reply> Session::feature(const Message& message)
 {
-    const auto head = GW_TRY(payload_of<FeatureHead>(message, 0));
+    const auto head = GW_TRY(head_of<FeatureHead>(message, 0));
     const std::uint32_t index = head.flags & kFeatureMask;
     const std::uint32_t verbs = head.flags & (kFeatureGet | kFeatureSet);
     const bool probe = (head.flags & kFeatureProbe) != 0;
@@ -89,7 +64,7 @@ Result<Session::Reply> Session::feature(const Message& message)
 
 Result<Session::Reply> Session::feature_get(const Message& message, std::uint32_t index)
 {
-    const auto head = GW_TRY(payload_of<FeatureHead>(message, 0));
+    const auto head = GW_TRY(head_of<FeatureHead>(message, 0));
     if (index == kFeatureLogReport)
         return log_report(message);
     Reply reply;
@@ -115,14 +90,14 @@ Result<Session::Reply> Session::feature_set(const Message& message, std::uint32_
         return log_start(message);
     device_.memory().log().stop();
     Reply reply;
-    append(reply.bytes, GW_TRY(payload_of<FeatureHead>(message, 0)));
+    append(reply.bytes, GW_TRY(head_of<FeatureHead>(message, 0)));
     return reply;
 }
 
 Result<Session::Reply> Session::log_start(const Message& message)
 {
-    const auto head = GW_TRY(payload_of<FeatureHead>(message, 0));
-    const auto start = GW_TRY(payload_of<LogStart>(message, sizeof head));
+    const auto head = GW_TRY(head_of<FeatureHead>(message, 0));
+    const auto start = GW_TRY(head_of<LogStart>(message, sizeof head));
     const std::size_t fixed = sizeof head + sizeof start;
     if (start.num_ranges > DirtyLog::kMaxRanges)
         return Error::from_errno("LOG_START", E2BIG);
@@ -130,7 +105,7 @@ Result<Session::Reply> Session::log_start(const Message& message)
         return invalid("LOG_START: another number of ranges");
     std::vector<DirtyLog::Range> ranges;
     for (std::uint32_t i = 0; i < start.num_ranges; ++i) {
-        const auto range = GW_TRY(payload_of<LogRange>(message, fixed + i * sizeof(LogRange)));
+        const auto range = GW_TRY(head_of<LogRange>(message, fixed + i * sizeof(LogRange)));
         ranges.push_back({range.iova, range.length});
     }
     GW_TRY(device_.memory().log().start(start.page_size, ranges));
@@ -142,8 +117,8 @@ Result<Session::Reply> Session::log_start(const Message& message)
 
 Result<Session::Reply> Session::log_report(const Message& message)
 {
-    auto head = GW_TRY(payload_of<FeatureHead>(message, 0));
-    const auto report = GW_TRY(payload_of<LogReport>(message, sizeof head));
+    auto head = GW_TRY(head_of<FeatureHead>(message, 0));
+    const auto report = GW_TRY(head_of<LogReport>(message, sizeof head));
     if (report.page_size == 0 || report.length == 0)
         return invalid("LOG_REPORT");
     const std::uint64_t bits = (report.length - 1) / report.page_size + 1;
@@ -163,8 +138,8 @@ Result<Session::Reply> Session::log_report(const Message& message)
 
 Result<Session::Reply> Session::set_state(const Message& message)
 {
-    const auto head = GW_TRY(payload_of<FeatureHead>(message, 0));
-    const auto wish = GW_TRY(payload_of<MigState>(message, sizeof head));
+    const auto head = GW_TRY(head_of<FeatureHead>(message, 0));
+    const auto wish = GW_TRY(head_of<MigState>(message, sizeof head));
     if (wish.state >= kStates)
         return invalid("MIG_DEVICE_STATE");
     const WalkResult result = migration_.begin(static_cast<State>(wish.state), now_ns());
@@ -213,7 +188,7 @@ Result<void> Session::continue_walk()
 
 Result<Session::Reply> Session::data_read(const Message& message)
 {
-    const auto request = GW_TRY(payload_of<MigData>(message, 0));
+    const auto request = GW_TRY(head_of<MigData>(message, 0));
     if (request.size > options_.max_transfer || request.argsz < sizeof request)
         return invalid("MIG_DATA_READ: more than was agreed on");
     Reply reply;
@@ -236,7 +211,7 @@ Result<Session::Reply> Session::data_read(const Message& message)
 
 Result<Session::Reply> Session::data_write(const Message& message)
 {
-    const auto request = GW_TRY(payload_of<MigData>(message, 0));
+    const auto request = GW_TRY(head_of<MigData>(message, 0));
     const auto data = std::span(message.body).subspan(sizeof request);
     if (request.size > options_.max_transfer)
         return invalid("MIG_DATA_WRITE: more than was agreed on");
