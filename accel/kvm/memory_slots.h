@@ -86,7 +86,7 @@ private:
     void mark_populated(Slot& slot, std::uint64_t first, std::uint64_t count);
     static std::vector<system::PageRun> adopt_virgin(Slot& slot, std::uint64_t first,
                                                      std::uint64_t count);
-    void mark_arrived(Slot& slot, const system::PageRun& chunk);
+    std::vector<system::PageRun> populated(const Slot& slot, system::PageRun pages) const;
     /// Entries that were in the rings.
     std::size_t harvest_locked();
     std::uint32_t reset_rings();

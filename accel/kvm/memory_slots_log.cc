@@ -105,17 +105,23 @@ void MemorySlots::mark_reported(Slot& slot, std::uint64_t first, std::uint64_t c
     slot.block->dirty().mark_words(at - shift, moved.data(), moved.size());
 }
 
+/// Those of `pages`, counted in the slot, that are populated; counted in the block.
+std::vector<PageRun> MemorySlots::populated(const Slot& slot, PageRun pages) const
+{
+    const std::uint64_t at = (slot.block_offset >> kPageBits) + pages.first;
+    const std::uint64_t visible = slot.block->page_count();
+    if (at >= visible)
+        return {};
+    return populated_->runs(*slot.block, {at, std::min(pages.count, visible - at)});
+}
+
 void MemorySlots::mark_populated(Slot& slot, std::uint64_t first, std::uint64_t count)
 {
-    const std::uint64_t at = (slot.block_offset >> kPageBits) + first;
-    const std::uint64_t visible = slot.block->page_count();
     // Nothing of this is to be re-armed because of what the kernel says.
     std::fill_n(slot.reported.begin() + static_cast<std::ptrdiff_t>(first / 64), (count + 63) / 64,
                 0);
-    if (at >= visible)
-        return;
     const std::uint64_t base = (slot.block_offset >> kPageBits) / kDirtyChunkPages;
-    for (const PageRun& run : populated_->runs(*slot.block, {at, std::min(count, visible - at)})) {
+    for (const PageRun& run : populated(slot, {first, count})) {
         slot.block->dirty().mark(run);
         const std::uint64_t last = (run.first + run.count - 1) / kDirtyChunkPages;
         for (std::uint64_t chunk = run.first / kDirtyChunkPages; chunk <= last; ++chunk)
@@ -138,22 +144,12 @@ void MemorySlots::log_clear(const system::MemorySection& section)
             return;
         const std::vector<PageRun> adopted = adopt_virgin(slot, pages.first, pages.count);
         clear(slot, pages.first, pages.count);
+        // What appeared in a chunk between the sync that found it touched and its first arming was
+        // noted by nobody: it was not there to be marked, and what the kernel knew is cleared.
         for (const PageRun& chunk : adopted)
-            mark_arrived(slot, chunk);
+            for (const PageRun& run : populated(slot, chunk))
+                slot.block->dirty().mark(run);
     });
-}
-
-/// What appeared in a chunk between the sync that found it touched and its first arming was noted
-/// by nobody: it was not there to be marked, and what the kernel knew of it is cleared.
-void MemorySlots::mark_arrived(Slot& slot, const PageRun& chunk)
-{
-    const std::uint64_t at = (slot.block_offset >> kPageBits) + chunk.first;
-    const std::uint64_t visible = slot.block->page_count();
-    if (at >= visible)
-        return;
-    for (const PageRun& run :
-         populated_->runs(*slot.block, {at, std::min(chunk.count, visible - at)}))
-        slot.block->dirty().mark(run);
 }
 
 /// Chunks that are about to be re-armed for the first time: none of their pages is protected, so
