@@ -73,6 +73,16 @@ private:
     std::string disk_;
 };
 
+/// What a source may have between attempts, from what it has before the first: two descriptors
+/// are kept, that by which the last attempt is cancelled and the dirty log's view of its own
+/// pages. No thread outlives the word "failed" for long.
+Belongings idle(pid_t pid)
+{
+    Belongings before = belongings_of(pid);
+    before.descriptors += 2;
+    return before;
+}
+
 /// A source, and as many destinations as there are cuts.
 class Cut : public testing::TestWithParam<std::string> {
 protected:
@@ -81,6 +91,7 @@ protected:
         if (GetParam() == "Kvm")
             GW_SKIP_WITHOUT_KVM();
         source_ = guest_.start(false);
+        idle_ = idle(source_->process().pid());
     }
 
     /// The whole stream of this guest, from another source.
@@ -120,7 +131,7 @@ protected:
     std::size_t end_mark_ = 0;
     std::size_t handover_ = 0;
     unsigned attempts_ = 0;
-    Belongings first_;
+    Belongings idle_;     // of the source before any attempt
     bool moved_ = false;  // the source has lost its guest
 };
 
@@ -134,13 +145,9 @@ void Cut::measure()
 {
     const pid_t pid = source_->process().pid();
     ++attempts_;
-    if (attempts_ == kWarmUp)
-        first_ = belongings_of(pid);
-    if (attempts_ <= kWarmUp)
-        return;
-    const Belongings now = settled(pid, first_);
-    ASSERT_LE(now.descriptors, first_.descriptors) << to_string(first_);
-    ASSERT_LE(now.threads, first_.threads) << to_string(first_);
+    const Belongings now = settled(pid, idle_);
+    ASSERT_LE(now.descriptors, idle_.descriptors) << to_string(now);
+    ASSERT_EQ(now.threads, idle_.threads) << to_string(now);
 }
 
 void Cut::expect_source_has_guest(Vmm& target, Relay& relay, const Relay::Plan& plan)
@@ -216,7 +223,7 @@ TEST_P(Cut, AnywhereInTheDevicePartLeavesTheGuestAtTheSource)
         ASSERT_NO_FATAL_FAILURE(cut({.cut_at = at, .after = mark}));
     EXPECT_FALSE(moved_);
     guest_.check(*source_);
-    EXPECT_GT(attempts_, kWarmUp);
+    EXPECT_GT(attempts_, 20u);
 }
 
 TEST_P(Cut, InTheAnswersLeavesTheGuestAtTheSource)
@@ -256,7 +263,9 @@ TEST(Leaks, ASourceThatFailsAgainAndAgainKeepsNothing)
     Guest guest("Q35");
     const auto started = guest.start(false);
     Vmm& source = *started;
+    const pid_t pid = source.process().pid();
     const unsigned rounds = long_form() ? 200 : 24;
+    const Belongings quiet = idle(pid);
     Belongings before;
     for (unsigned turn = 0; turn < rounds; ++turn) {
         const auto target = guest.start(true);
@@ -266,11 +275,11 @@ TEST(Leaks, ASourceThatFailsAgainAndAgainKeepsNothing)
         ASSERT_EQ(wait_end(source), "failed");
         ASSERT_EQ(wait_end(*target), "failed");
         if (turn == kWarmUp)
-            before = settled(source.process().pid(), belongings_of(source.process().pid()));
+            before = settled(pid, quiet);
     }
-    const Belongings after = settled(source.process().pid(), before);
-    EXPECT_EQ(after.descriptors, before.descriptors) << to_string(after);
-    EXPECT_EQ(after.threads, before.threads);
+    const Belongings after = settled(pid, quiet);
+    EXPECT_LE(after.descriptors, quiet.descriptors) << to_string(after);
+    EXPECT_EQ(after.threads, quiet.threads);
     EXPECT_LE(after.mappings, before.mappings + 2)
         << to_string(before) << " / " << to_string(after);
     EXPECT_LE(after.mapped_bytes, before.mapped_bytes + (1 << 20))
