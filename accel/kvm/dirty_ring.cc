@@ -31,15 +31,20 @@ bool DirtyRing::collect(std::vector<DirtyEntry>& into)
                 break;
             continue;
         }
-        // Entries that the kernel skipped are handed back as well, or it would wait for them.
-        for (std::uint32_t gap = past; gap != next_ + i; ++gap)
-            std::atomic_ref<std::uint32_t>(ring[gap & mask].flags)
-                .store(KVM_DIRTY_GFN_F_RESET, std::memory_order_release);
-        into.push_back({entry.slot, entry.offset});
-        flags.store(KVM_DIRTY_GFN_F_RESET, std::memory_order_release);
+        // Entries that the kernel skipped are handed back as well, or it would wait for them. But
+        // one that was empty a moment ago may be filled by now.
+        for (std::uint32_t at = past; at != next_ + i + 1; ++at) {
+            kvm_dirty_gfn& one = ring[at & mask];
+            std::atomic_ref<std::uint32_t> state(one.flags);
+            if ((state.load(std::memory_order_acquire) & KVM_DIRTY_GFN_F_DIRTY) != 0) {
+                into.push_back({one.slot, one.offset});
+                ++taken;
+            }
+            state.store(KVM_DIRTY_GFN_F_RESET, std::memory_order_release);
+        }
         past = next_ + i + 1;
-        ++taken;
     }
+    collected_ += taken;
     handed_back_ += past - next_;
     next_ = past;
     if (taken < entries_)

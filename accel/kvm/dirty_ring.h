@@ -32,8 +32,12 @@ public:
     bool collect(std::vector<DirtyEntry>& into);
     /// Entries handed back to the kernel since this was last asked.
     std::uint32_t take_handed_back() noexcept { return std::exchange(handed_back_, 0); }
+    /// The vCPU was told that its ring is full. True when something was collected since it was told
+    /// so last: then there is room by now.
+    bool has_room_again() noexcept { return std::exchange(told_full_, collected_) != collected_; }
     /// After an overrun the kernel may take a ring for full that has no entry to collect: hands
-    /// back an empty one.
+    /// back an empty one. Never one of a ring that is not full: the kernel would count it twice,
+    /// and take the ring for full ever after.
     void give_back_one() noexcept;
 
 private:
@@ -44,6 +48,8 @@ private:
     std::uint32_t entries_;
     std::uint32_t next_ = 0;
     std::uint32_t handed_back_ = 0;
+    std::uint64_t collected_ = 0;  ///< entries, ever
+    std::uint64_t told_full_ = 0;  ///< collected_ then
     bool overran_ = false;  ///< from now on there may be gaps, where the kernel skipped entries
 };
 

@@ -214,10 +214,11 @@ void MemorySlots::log_sync_global(bool)
     harvest();
 }
 
-void MemorySlots::add_ring(DirtyRing ring)
+std::size_t MemorySlots::add_ring(DirtyRing ring)
 {
     std::lock_guard guard(mutex_);
     rings_.push_back(std::move(ring));
+    return rings_.size() - 1;
 }
 
 void MemorySlots::harvest()
@@ -226,42 +227,52 @@ void MemorySlots::harvest()
     harvest_locked();
 }
 
-void MemorySlots::harvest_full()
+void MemorySlots::harvest_full(std::size_t ring)
 {
     std::lock_guard guard(mutex_);
-    if (harvest_locked() != 0)
+    harvest_locked();
+    DirtyRing& full = rings_.at(ring);
+    // The reaper may have emptied it between the vCPU's exit and now.
+    if (full.has_room_again() || reset_rings(0) != 0)
         return;
-    for (DirtyRing& ring : rings_)
-        ring.give_back_one();
-    reset_rings();
+    full.give_back_one();
+    reset_rings(full.take_handed_back());
 }
 
-/// Lets the kernel protect again what was handed back; how many entries it did not.
-std::uint32_t MemorySlots::reset_rings()
+std::uint32_t MemorySlots::reset_rings(std::uint32_t handed_back)
 {
-    std::uint32_t handed_back = 0;
-    for (DirtyRing& ring : rings_)
-        handed_back += ring.take_handed_back();
-    auto done = GW_KVM(machine_.fd(), KVM_RESET_DIRTY_RINGS);
-    if (!done)
-        log_.report(done.error());
-    const auto reset = done ? static_cast<std::uint32_t>(*done) : 0;
-    return handed_back > reset ? handed_back - reset : 0;
+    // A signal makes the kernel stop early; after the call it is delivered, so it stops once.
+    std::uint32_t reset = 0;
+    for (unsigned idle = 0; idle < 2;) {
+        auto done = GW_KVM(machine_.fd(), KVM_RESET_DIRTY_RINGS);
+        if (!done) {
+            log_.report(done.error());
+            break;
+        }
+        reset += static_cast<std::uint32_t>(*done);
+        if (reset >= handed_back)
+            break;
+        idle = *done == 0 ? idle + 1 : 0;
+    }
+    return reset;
 }
 
 /// Collect, let the kernel protect the pages again, and only then mark them: whoever takes a mark
 /// and reads the page sees all that was written before, and what is written after is collected
 /// anew.
-std::size_t MemorySlots::harvest_locked()
+void MemorySlots::harvest_locked()
 {
     std::vector<DirtyEntry> entries;
     bool complete = true;
-    for (DirtyRing& ring : rings_)
+    std::uint32_t handed_back = 0;
+    for (DirtyRing& ring : rings_) {
         complete &= ring.collect(entries);
+        handed_back += ring.take_handed_back();
+    }
     if (entries.empty())
-        return 0;
+        return;
     // An entry that the kernel has overwritten before it could protect its page is not reset.
-    complete &= reset_rings() == 0;
+    complete &= reset_rings(handed_back) >= handed_back;
     std::map<std::uint32_t, const Slot*> by_id;
     for (const auto& [start, slot] : slots_)
         by_id[slot.id] = &slot;
@@ -274,7 +285,6 @@ std::size_t MemorySlots::harvest_locked()
     }
     if (!complete)
         assume_all_dirty();
-    return entries.size();
 }
 
 /// Entries were lost: nobody knows which pages they named, and these are not protected any more.

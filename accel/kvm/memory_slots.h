@@ -51,12 +51,12 @@ public:
     Result<void> log_global_start() override;
     void log_global_stop() override;
 
-    /// A vCPU's dirty ring, with a ring log only. Before the vCPU runs.
-    void add_ring(DirtyRing ring);
+    /// A vCPU's dirty ring, with a ring log only; its number. Before the vCPU runs.
+    std::size_t add_ring(DirtyRing ring);
     /// Puts what the rings hold into the blocks' DirtyLog.
     void harvest();
-    /// The same for a vCPU that KVM does not let run because its ring is full.
-    void harvest_full();
+    /// The same, from a vCPU that KVM does not let run because its ring is full.
+    void harvest_full(std::size_t ring);
     std::size_t slot_count() const;
 
 private:
@@ -87,9 +87,9 @@ private:
     static std::vector<system::PageRun> adopt_virgin(Slot& slot, std::uint64_t first,
                                                      std::uint64_t count);
     std::vector<system::PageRun> populated(const Slot& slot, system::PageRun pages) const;
-    /// Entries that were in the rings.
-    std::size_t harvest_locked();
-    std::uint32_t reset_rings();
+    void harvest_locked();
+    /// Lets the kernel protect again what was handed back; how many entries it did.
+    std::uint32_t reset_rings(std::uint32_t handed_back);
     void assume_all_dirty();
     void reap(const std::stop_token& stop);
     void for_slots(const system::MemorySection& section, const std::function<void(Slot&)>& f);

@@ -59,7 +59,7 @@ void MemorySlots::begin_log(Slot& slot)
 void MemorySlots::sync(Slot& slot)
 {
     if (machine_.dirty_ring_entries() != 0)
-        return static_cast<void>(harvest_locked());
+        return harvest_locked();
     const std::uint64_t pages = slot.size >> kPageBits;
     slot.reported.resize((pages + 63) / 64);
     kvm_dirty_log log{};

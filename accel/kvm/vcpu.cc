@@ -48,7 +48,7 @@ Result<void> KvmVcpu::realize()
     run_mapping_ = GW_TRY(Mapping::of_fd(fd_.get(), machine.system().run_bytes()));
     run_ = reinterpret_cast<kvm_run*>(run_mapping_.data());
     if (machine.dirty_ring_entries() != 0)
-        shared_.slots.add_ring(GW_TRY(DirtyRing::map(fd_, machine.dirty_ring_entries())));
+        ring_ = shared_.slots.add_ring(GW_TRY(DirtyRing::map(fd_, machine.dirty_ring_entries())));
     GW_TRY(set_cpuid());
     registers_ = GW_TRY(CpuRegisters::create(machine, fd_, cpu_));
     thread_ = NamedThread(fmt::format("CPU {}/KVM", index_),

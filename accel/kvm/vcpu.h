@@ -100,6 +100,7 @@ private:
     KvmFd fd_;
     Mapping run_mapping_;
     kvm_run* run_ = nullptr;
+    std::size_t ring_ = 0;  ///< its number in the memory slots
     std::optional<CpuRegisters> registers_;
 
     CpuState state_;  ///< as last fetched, loaded or reset

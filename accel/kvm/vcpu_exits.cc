@@ -112,7 +112,7 @@ void KvmVcpu::handle_exit()
     case KVM_EXIT_HLT:
         return;
     case KVM_EXIT_DIRTY_RING_FULL:
-        return shared_.slots.harvest_full();
+        return shared_.slots.harvest_full(ring_);
     case KVM_EXIT_SHUTDOWN:  // a triple fault
         request_pause();
         return vm().request_reset(system::ShutdownCause::GuestReset);
