@@ -20,20 +20,22 @@ constexpr std::int64_t kMillisecond = 1000000;
 constexpr int kWorkPeriodMs = 1;
 constexpr std::size_t kMaxControls = 16;
 
+/// Whoever sees the socket may connect: it gets its name when it listens.
 Result<UniqueFd> listen_at(const std::string& path)
 {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    if (path.empty() || path.size() >= sizeof address.sun_path)
+    const std::string unnamed = path + "~";
+    if (path.empty() || unnamed.size() >= sizeof address.sun_path)
         return Error(Errc::InvalidArgument, fmt::format("{}: a socket's path has 1 to {} bytes",
-                                                        path, sizeof address.sun_path - 1));
-    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+                                                        path, sizeof address.sun_path - 2));
+    std::memcpy(address.sun_path, unnamed.c_str(), unnamed.size() + 1);
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd)
         return Error::from_errno("socket");
-    ::unlink(path.c_str());
+    ::unlink(unnamed.c_str());
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 ||
-        ::listen(fd.get(), 8) < 0)
+        ::listen(fd.get(), 8) < 0 || ::rename(unnamed.c_str(), path.c_str()) < 0)
         return Error::from_errno(path);
     return fd;
 }
