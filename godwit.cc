@@ -190,7 +190,12 @@ Result<int> run(std::span<const char* const> words, const std::string& program, 
     FlightRecorder recorder;
     const CrashWatch watch(recorder);
     const auto house = GW_TRY(House::create(log, recorder, sink, program));
-    return house->live(words);
+    auto ended = house->live(words);
+    if (ended)
+        return ended;
+    // Said before monitors and devices go: who sees them go can read why.
+    log.report(ended.error());
+    return 1;
 }
 
 }  // namespace
