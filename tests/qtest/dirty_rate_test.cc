@@ -31,11 +31,15 @@ TEST(DirtyRate, MeasuresWhatTheGuestWrites)
         vmm, {{"calc-time", 500}, {"calc-time-unit", "millisecond"}, {"mode", "dirty-bitmap"}});
     EXPECT_EQ(bitmap["status"], "measured") << bitmap.dump();
     EXPECT_EQ(bitmap["mode"], "dirty-bitmap") << bitmap.dump();
-    EXPECT_NEAR(bitmap["dirty-rate"].get<double>(), 18, 10) << bitmap.dump();
+    // At most what it is allowed to write; beside a busy machine it does not get that far.
+    constexpr std::int64_t kMost = 28;
+    EXPECT_GT(bitmap["dirty-rate"], 0) << bitmap.dump();
+    EXPECT_LE(bitmap["dirty-rate"], kMost) << bitmap.dump();
     const Json samples = measure(vmm, {{"calc-time", 1}, {"sample-pages", 16384}});
     EXPECT_EQ(samples["sample-pages"], 16384) << samples.dump();
     EXPECT_EQ(samples["calc-time"], 1) << samples.dump();
-    EXPECT_NEAR(samples["dirty-rate"].get<double>(), 16, 10) << samples.dump();
+    EXPECT_GT(samples["dirty-rate"], 0) << samples.dump();
+    EXPECT_LE(samples["dirty-rate"], kMost) << samples.dump();
     EXPECT_EQ(vmm.qmp().execute("query-status")["status"], "running");
 }
 
