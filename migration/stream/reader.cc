@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/stream/reader.h"
 
+#include "migration/stream/writer.h"
+
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <fmt/format.h>
 
 namespace godwit::migration::stream {
 
@@ -126,6 +129,18 @@ Result<void> StreamReader::get_bytes_only(std::span<std::byte> into)
         into = into.subspan(got);
     }
     return ok();
+}
+
+Result<UniqueFd> StreamReader::get_fd()
+{
+    const std::uint8_t mark = GW_TRY(get_u8());
+    if (mark != kFdMark)
+        return error_here(Errc::BadFormat,
+                          fmt::format("0x{:02x} where an open file (0x20) is due", mark));
+    UniqueFd fd = source_ != nullptr ? source_->take_fd() : UniqueFd();
+    if (!fd)
+        return error_here(Errc::BadFormat, "no open file came along");
+    return fd;
 }
 
 Result<std::size_t> StreamReader::read_past(std::span<const iovec> pieces)

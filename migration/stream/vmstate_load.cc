@@ -134,6 +134,53 @@ Result<void> load_list(StreamReader& in, const Field& f, void* object)
     }
 }
 
+struct TreeLoad {
+    StreamReader& in;
+    const Field& f;
+};
+
+Result<void> load_node(void* context, void* key, void* value)
+{
+    auto& c = *static_cast<TreeLoad*>(context);
+    if (c.f.key == nullptr)
+        *static_cast<std::uint64_t*>(key) = GW_TRY(c.in.get_be64());
+    else
+        GW_TRY(with_context(load_versioned(c.in, *c.f.key, key, c.f.nested_version, true), "key"));
+    return load_versioned(c.in, *c.f.nested, value, c.f.nested_version, true);
+}
+
+Result<void> load_tree(StreamReader& in, const Field& f, void* object)
+{
+    void* const tree = f.address(object);
+    f.tree->clear(tree);
+    const std::uint32_t nodes = GW_TRY(in.get_be32());
+    if (nodes > f.capacity)
+        return bad_value(in, fmt::format("{} elements, there is room for {}", nodes, f.capacity));
+    TreeLoad context{in, f};
+    for (std::uint32_t i = 0;; ++i) {
+        const std::uint8_t mark = GW_TRY(in.get_u8());
+        if (mark > 1)
+            return bad_value(in,
+                             fmt::format("0x{:02x} where a tree goes on (1) or ends (0)", mark));
+        if ((mark == 1) != (i < nodes))
+            return bad_value(in, fmt::format("a tree of {} elements {} behind {}", nodes,
+                                             mark == 1 ? "goes on" : "ends", i));
+        if (mark == 0)
+            return ok();
+        const bool added =
+            GW_TRY(with_context(f.tree->add(tree, load_node, &context), fmt::format("[{}]", i)));
+        if (!added)
+            return bad_value(in, fmt::format("[{}]: a key that is there twice, or too large", i));
+    }
+}
+
+Result<void> load_descriptor(StreamReader& in, const Field& f, void* object)
+{
+    static_cast<FdState*>(f.address(object))->file =
+        std::make_shared<const UniqueFd>(GW_TRY(in.get_fd()));
+    return ok();
+}
+
 Result<void> load_nullable(StreamReader& in, const Field& f, std::byte* element)
 {
     void* const value = f.present(element);
@@ -176,6 +223,10 @@ Result<void> load_element(StreamReader& in, const Field& f, void* object, std::b
         return load_versioned(in, *f.nested, element, f.nested_version, false);
     case FieldKind::List:
         return load_list(in, f, object);
+    case FieldKind::Tree:
+        return load_tree(in, f, object);
+    case FieldKind::Descriptor:
+        return load_descriptor(in, f, object);
     case FieldKind::Nullable:
         return load_nullable(in, f, element);
     case FieldKind::Tmp: {

@@ -79,6 +79,42 @@ Result<void> save_list(StreamWriter& out, const Field& f, void* object,
     return ok();
 }
 
+struct TreeSave {
+    StreamWriter& out;
+    const Field& f;
+    DescriptionWriter* description;
+};
+
+Result<void> save_node(void* context, void* key, void* value)
+{
+    auto& c = *static_cast<TreeSave*>(context);
+    c.out.put_u8(1);
+    if (c.f.key == nullptr)
+        c.out.put_be64(*static_cast<const std::uint64_t*>(key));
+    else
+        GW_TRY(save_versioned(c.out, *c.f.key, key, c.f.key->current, c.description));
+    return save_versioned(c.out, *c.f.nested, value, c.f.nested_version, c.description);
+}
+
+Result<void> save_tree(StreamWriter& out, const Field& f, void* object,
+                       DescriptionWriter* description)
+{
+    void* const tree = f.address(object);
+    out.put_be32(static_cast<std::uint32_t>(f.tree->size(tree)));
+    TreeSave context{out, f, description};
+    GW_TRY(f.tree->each(tree, save_node, &context));
+    out.put_u8(0);
+    return ok();
+}
+
+Result<void> save_descriptor(StreamWriter& out, const Field& f, void* object)
+{
+    const int fd = static_cast<const FdState*>(f.address(object))->fd();
+    if (fd < 0)
+        return Error(Errc::Internal, "there is no open file to be sent");
+    return out.put_fd(fd);
+}
+
 Result<void> save_bitmap(StreamWriter& out, const std::byte* words, std::uint64_t bits)
 {
     for (std::uint64_t word = 0; word < (bits + 63) / 64; ++word)
@@ -114,6 +150,10 @@ Result<void> save_element(StreamWriter& out, const Field& f, void* object, std::
         return save_versioned(out, *f.nested, element, f.nested_version, description);
     case FieldKind::List:
         return save_list(out, f, object, description);
+    case FieldKind::Tree:
+        return save_tree(out, f, object, description);
+    case FieldKind::Descriptor:
+        return save_descriptor(out, f, object);
     case FieldKind::Nullable: {
         void* const value = f.present(element);
         if (value == nullptr) {

@@ -74,6 +74,24 @@ Result<void> StreamWriter::write_direct(std::span<const iovec> pieces)
     return ok();
 }
 
+Result<void> ByteSink::write_with_fd(std::byte, int)
+{
+    return Error(Errc::Unsupported, "open files cannot go this way");
+}
+
+Result<void> StreamWriter::put_fd(int fd)
+{
+    if (sink_ == nullptr) {
+        put_u8(kFdMark);
+        return ok();
+    }
+    GW_TRY(flush());
+    if (auto written = sink_->write_with_fd(std::byte{kFdMark}, fd); !written)
+        return std::move(written).error().context("writing at byte " + std::to_string(flushed_));
+    ++flushed_;
+    return ok();
+}
+
 std::vector<std::byte> StreamWriter::take()
 {
     flushed_ += buffer_.size();

@@ -156,6 +156,95 @@ constexpr auto list(std::string_view name, const VMStateOf<E>& how,
     return f;
 }
 
+template <class M, bool Described>
+struct TreeAccess {
+    using Key = typename M::key_type;
+    static Result<void> each(void* tree, TreeOps::Node visit, void* context)
+    {
+        for (auto& [key, value] : *static_cast<M*>(tree)) {
+            if constexpr (Described) {
+                Key copy = key;
+                GW_TRY(visit(context, &copy, &value));
+            } else {
+                auto number = static_cast<std::uint64_t>(key);
+                GW_TRY(visit(context, &number, &value));
+            }
+        }
+        return ok();
+    }
+    static Result<bool> add(void* tree, TreeOps::Node fill, void* context)
+    {
+        typename M::mapped_type value{};
+        Key key{};
+        if constexpr (Described) {
+            GW_TRY(fill(context, &key, &value));
+        } else {
+            std::uint64_t number = 0;
+            GW_TRY(fill(context, &number, &value));
+            key = static_cast<Key>(number);
+            if (static_cast<std::uint64_t>(key) != number)
+                return false;
+        }
+        return static_cast<M*>(tree)->emplace(std::move(key), std::move(value)).second;
+    }
+};
+
+template <class M, bool Described>
+inline constexpr TreeOps kTreeOps{
+    .size = [](const void* tree) -> std::size_t { return static_cast<const M*>(tree)->size(); },
+    .clear = [](void* tree) { static_cast<M*>(tree)->clear(); },
+    .each = &TreeAccess<M, Described>::each,
+    .add = &TreeAccess<M, Described>::add,
+};
+
+template <bool Described, auto... Path>
+constexpr auto tree_field(std::string_view name, const VMState& value)
+{
+    using M = typename PathOf<Path...>::type;
+    auto f = member_field<Path...>(name);
+    f.kind = FieldKind::Tree;
+    f.type = "gtree";
+    f.nested = &value;
+    f.nested_version = value.current;
+    f.count = 1;
+    f.capacity = 65536;
+    f.tree = &kTreeOps<M, Described>;
+    return f;
+}
+
+/// Up to at_most() pairs in a std::map, in the order of their keys, which are integers of up to 64
+/// bits.
+template <auto... Path, class E>
+constexpr auto tree(std::string_view name, const VMStateOf<E>& value)
+{
+    using M = typename PathOf<Path...>::type;
+    static_assert(std::is_same_v<typename M::mapped_type, E>, "described as another type");
+    return tree_field<false, Path...>(name, value);
+}
+
+/// The same with structures for keys. Key and value have one version, as in QEMU.
+template <auto... Path, class K, class E>
+constexpr auto tree(std::string_view name, const VMStateOf<K>& key, const VMStateOf<E>& value)
+{
+    using M = typename PathOf<Path...>::type;
+    static_assert(std::is_same_v<typename M::key_type, K>, "described as another type");
+    static_assert(std::is_same_v<typename M::mapped_type, E>, "described as another type");
+    auto f = tree_field<true, Path...>(name, value);
+    f.key = &key;
+    return f;
+}
+
+/// An open file (FdState) that goes beside the bytes, where the channel can carry it.
+template <auto... Path>
+constexpr auto descriptor(std::string_view name)
+{
+    static_assert(std::is_same_v<typename PathOf<Path...>::type, FdState>);
+    auto f = member_field<Path...>(name);
+    f.kind = FieldKind::Descriptor;
+    f.type = "fd";
+    return f;
+}
+
 /// An array of std::optional structures: who is present is the destination's own configuration.
 template <auto... Path, class E>
 constexpr auto nullable(std::string_view name, const VMStateOf<E>& how)

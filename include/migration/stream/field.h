@@ -30,6 +30,8 @@ enum class FieldKind : std::uint8_t {
     Struct,      ///< nested description, inline
     VStruct,     ///< nested description at a stated version
     List,        ///< 0x01 before each element, 0x00 behind the last
+    Tree,        ///< a count, 0x01 before each key and value in the keys' order, 0x00 at the end
+    Descriptor,  ///< 0x20, with an open file beside it
     Nullable,    ///< elements that may be absent: 0x30 in their place
     Tmp,         ///< nested description of a value computed for the occasion
     Validate,    ///< no bytes: a predicate that must hold
@@ -49,6 +51,17 @@ struct SequenceOps {
     void (*resize)(void* sequence, std::size_t count);
     void* (*at)(void* sequence, std::size_t index);
     void* (*append)(void* sequence);
+};
+
+/// A sorted map. A key without a description is an integer and comes and goes as 64 bits.
+struct TreeOps {
+    using Node = Result<void> (*)(void* context, void* key, void* value);
+    std::size_t (*size)(const void* tree);
+    void (*clear)(void* tree);
+    Result<void> (*each)(void* tree, Node visit, void* context);
+    /// Makes a node, lets `fill` read it and puts it in; false if its key is there already, or is
+    /// more than the map's own key type holds.
+    Result<bool> (*add)(void* tree, Node fill, void* context);
 };
 
 /// What runs for a Tmp field: makes the temporary from `object` (saving) or default (loading), lets
@@ -71,7 +84,7 @@ struct Field {
     std::uint32_t first = 0;     ///< elements skipped at the front
     std::uint32_t stride = 0;    ///< bytes from one element to the next, in memory
     Version since = 0;           ///< exists from this version of the description on
-    Version nested_version = 0;  ///< VStruct: the stated version. List: its elements' version
+    Version nested_version = 0;  ///< VStruct: the stated version. List, Tree: that of an element
     std::uint64_t low = 0;       ///< legal range, as the bits of the field's own type
     std::uint64_t high = 0;
     void* (*address)(void* object) = nullptr;  ///< the first element, or the sequence itself
@@ -79,6 +92,8 @@ struct Field {
     bool (*exists)(const void* object, Version version) = nullptr;
     const VMState* nested = nullptr;
     const SequenceOps* sequence = nullptr;
+    const TreeOps* tree = nullptr;
+    const VMState* key = nullptr;  ///< Tree: how a key is described; null for an integer
     bool growing = false;  ///< has a sequence; told apart here because g++ 12 with UBSan cannot
                            ///< compare addresses in a constant expression
     void* (*present)(void* element) = nullptr;  ///< Nullable: the value inside, or nullptr

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "util/result.h"
+#include "util/unique_fd.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -26,6 +27,8 @@ public:
     {
         return read_some({static_cast<std::byte*>(into[0].iov_base), into[0].iov_len});
     }
+    /// The oldest open file that came beside the bytes read so far; empty if there is none.
+    virtual UniqueFd take_fd() { return {}; }
 };
 
 /// Reads a stream.
@@ -73,6 +76,8 @@ public:
     /// `length` bytes as text; the caller has checked `length`.
     Result<std::string> get_text(std::size_t length);
     Result<void> skip(std::uint64_t count);
+    /// A byte 0x20 and the open file that came with it.
+    Result<UniqueFd> get_fd();
 
     /// Shows up to `count` (at most kMaxPeek) bytes without taking them. Waits until all are there
     /// or the stream ends, in which case it shows fewer. Valid until the next call.

@@ -4,6 +4,8 @@
 // for field.h; nobody else needs them.
 #pragma once
 
+#include "util/unique_fd.h"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +23,13 @@ struct TimerState {
 
     bool armed() const noexcept { return expiry_ns != -1; }
     bool operator==(const TimerState&) const = default;
+};
+
+/// An open file in a device's state. Copies share it.
+struct FdState {
+    std::shared_ptr<const UniqueFd> file;
+
+    int fd() const noexcept { return file ? file->get() : -1; }
 };
 
 /// The owner of a member pointer.

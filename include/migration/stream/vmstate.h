@@ -198,9 +198,11 @@ constexpr bool VMState::well_formed() const
             (f.is_signed ? static_cast<std::int64_t>(f.low) > static_cast<std::int64_t>(f.high)
                          : f.low > f.high))
             return false;
-        const bool unbounded = f.kind == FieldKind::List || f.growing;
+        const bool unbounded = f.kind == FieldKind::List || f.kind == FieldKind::Tree || f.growing;
         if (unbounded && f.capacity == 0)
             return false;
+        if (f.key != nullptr && f.key->current != f.nested_version)
+            return false;  // one version for both, as in QEMU
         if (!unbounded && f.capacity != 0 && std::uint64_t{f.first} + f.count > f.capacity)
             return false;
     }

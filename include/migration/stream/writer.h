@@ -14,12 +14,17 @@
 
 namespace godwit::migration::stream {
 
+/// The byte that an open file travels with.
+inline constexpr std::uint8_t kFdMark = 0x20;
+
 /// Where the bytes of a stream go. A channel is one, a file is one, a test's vector is one.
 class ByteSink {
 public:
     virtual ~ByteSink() = default;
     /// Writes everything, in order, or fails; after a failure the stream is of no more use.
     virtual Result<void> write_all(std::span<const iovec> pieces) = 0;
+    /// One byte with an open file beside it; `fd` is only borrowed.
+    virtual Result<void> write_with_fd(std::byte byte, int fd);
 };
 
 /// Writes a stream.
@@ -57,6 +62,10 @@ public:
     Result<void> flush_if_over(std::size_t bytes);
     /// Flushes, then sends `pieces` from where they lie, without a copy.
     Result<void> write_direct(std::span<const iovec> pieces);
+
+    /// Flushes, then sends 0x20 with the open file `fd`, which is only borrowed. A writer without a
+    /// sink keeps the byte alone.
+    Result<void> put_fd(int fd);
 
     /// So many bytes of the stream reached the sink another way; the buffer is empty.
     void passed(std::size_t bytes) noexcept { flushed_ += bytes; }
