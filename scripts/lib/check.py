@@ -166,7 +166,7 @@ def check_tsan(tally):
 def check_chaos(tally):
     if build(tally, "release"):
         tally.suite("chaos, long form", BUILD / "release", ["chaos", "soak"],
-                    dict(os.environ, GODWIT_CHAOS="long"))
+                    {"GODWIT_SOAK_MOVES": "1000", **os.environ, "GODWIT_CHAOS": "long"})
 
 
 def check_fuzz(tally):
