@@ -45,6 +45,13 @@ Belongings belongings_of(pid_t pid)
     return b;
 }
 
+Belongings idle_source(pid_t pid)
+{
+    Belongings before = belongings_of(pid);
+    before.descriptors += 2;
+    return before;
+}
+
 Belongings settled(pid_t pid, const Belongings& before)
 {
     const qtest::Deadline deadline;

@@ -76,16 +76,6 @@ private:
     std::string disk_;
 };
 
-/// What a source may have between attempts, from what it has before the first: two descriptors
-/// are kept, that by which the last attempt is cancelled and the dirty log's view of its own
-/// pages. No thread outlives the word "failed" for long.
-Belongings idle(pid_t pid)
-{
-    Belongings before = belongings_of(pid);
-    before.descriptors += 2;
-    return before;
-}
-
 /// A source, and as many destinations as there are cuts.
 ///
 /// Threads  one at a time; several of these at once do not disturb each other.
@@ -115,7 +105,7 @@ private:
 void Cutter::renew()
 {
     source_ = guest_.start(false);
-    idle_ = idle(source_->process().pid());
+    idle_ = idle_source(source_->process().pid());
     moved_ = false;
 }
 
@@ -326,7 +316,7 @@ TEST(Leaks, ASourceThatFailsAgainAndAgainKeepsNothing)
     Vmm& source = *started;
     const pid_t pid = source.process().pid();
     const unsigned rounds = long_form() ? 200 : 24;
-    const Belongings quiet = idle(pid);
+    const Belongings quiet = idle_source(pid);
     Belongings before;
     for (unsigned turn = 0; turn < rounds; ++turn) {
         const auto target = guest.start(true);

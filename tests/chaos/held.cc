@@ -32,10 +32,14 @@ BusyPort::BusyPort()
     uri_ = fmt::format("tcp:127.0.0.1:{}", ::ntohs(address.sin_port));
 }
 
-Held::Held(const std::string& status)
+Held::Held(const std::string& status, std::unique_ptr<qtest::Vmm> source)
+    : source_(std::move(source))
 {
-    source_ = std::make_unique<qtest::Vmm>(kGuest, kOwnAccel);
-    qtest::prepare(*source_);
+    if (!source_) {
+        source_ = std::make_unique<qtest::Vmm>(kGuest, kOwnAccel);
+        qtest::prepare(*source_);
+    }
+    source_idle_ = idle_source(source_->process().pid());
     if (status == "setup") {
         source_->qmp().execute("migrate", {{"uri", port_.uri()}});
         wait_for(*source_, "setup");
@@ -59,6 +63,8 @@ void Held::start()
 {
     target_ = std::make_unique<qtest::Vmm>(incoming(kGuest), kOwnAccel);
     qtest::prepare(*target_);
+    target_idle_ = belongings_of(target_->process().pid());
+    target_idle_.descriptors += 1;  // that by which the attempt is cancelled stays with its error
     relay_ = std::make_unique<Relay>(Relay::Plan{});
     expect_at(*target_, relay_->target());
 }
@@ -67,6 +73,14 @@ Held::~Held()
 {
     if (!target_ || target_->process().poll())
         return;
+    target_->process().kill(SIGKILL);
+    target_->wait_exit();
+}
+
+void Held::kill_peer()
+{
+    if (!target_)
+        return port_.close();
     target_->process().kill(SIGKILL);
     target_->wait_exit();
 }

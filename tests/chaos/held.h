@@ -3,6 +3,7 @@
 // A move that stands still in a status.
 #pragma once
 
+#include "tests/chaos/belongings.h"
 #include "tests/chaos/chaos.h"
 #include "tests/chaos/relay.h"
 
@@ -34,15 +35,23 @@ private:
 /// device           the target is stopped, the last pages do not fit into the socket
 class Held {
 public:
-    explicit Held(const std::string& status);
+    /// With `source`, which an earlier one left, if given.
+    explicit Held(const std::string& status, std::unique_ptr<qtest::Vmm> source = nullptr);
     ~Held();
 
     qtest::Vmm& source() { return *source_; }
+    std::unique_ptr<qtest::Vmm> leave_source() { return std::move(source_); }
     qtest::Vmm& target() { return *target_; }
     bool has_target() const { return target_ != nullptr; }
     /// The host at the other end is gone without a word: nothing is read, nothing comes.
     void lose_peer();
     BusyPort& port() { return port_; }
+    /// Nobody answers the source any more: the target is killed, or the port is closed.
+    void kill_peer();
+    /// What the source has between attempts, from before this one.
+    const Belongings& source_idle() const { return source_idle_; }
+    /// What the target may have once its attempt has failed.
+    const Belongings& target_idle() const { return target_idle_; }
 
 private:
     void start();
@@ -51,6 +60,8 @@ private:
     std::unique_ptr<Relay> relay_;
     std::unique_ptr<qtest::Vmm> source_;
     std::unique_ptr<qtest::Vmm> target_;
+    Belongings source_idle_;
+    Belongings target_idle_;
 };
 
 }  // namespace godwit::chaos

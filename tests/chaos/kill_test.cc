@@ -23,14 +23,13 @@ INSTANTIATE_TEST_SUITE_P(Statuses, Kill,
 TEST_P(Kill, TheDestinationAndTheSourceRunsOn)
 {
     Held held(GetParam());
-    if (held.has_target()) {
-        held.target().process().kill(SIGKILL);
-        held.target().wait_exit();
-    } else {
-        held.port().close();
-    }
+    held.kill_peer();
     EXPECT_EQ(wait_end(held.source()), "failed");
-    EXPECT_NE(error_desc(held.source()), "");
+    const std::string error = error_desc(held.source());
+    EXPECT_NE(error, "");
+    if (held.has_target()) {
+        EXPECT_NE(error.find("byte"), std::string::npos) << "names the place: " << error;
+    }
     held.source().wait_status("running");
     qtest::expect_synth_right(held.source());
     // And it can be moved all the same.
@@ -58,6 +57,39 @@ TEST_P(Kill, TheSourceAndTheDestinationStartsNothing)
     EXPECT_NE(error.find("byte"), std::string::npos) << error;
     EXPECT_EQ(error.find('\n'), std::string::npos) << error;
     EXPECT_EQ(held.target().qmp().execute("query-status")["status"], "inmigrate");
+    const Belongings now = settled(held.target().process().pid(), held.target_idle());
+    EXPECT_LE(now.descriptors, held.target_idle().descriptors) << to_string(now);
+    EXPECT_LE(now.threads, held.target_idle().threads) << to_string(now);
+}
+
+// The first deaths fill what is kept on purpose: stacks of threads, the recorder, the heap.
+TEST_P(Kill, TheDestinationAgainAndAgainAndTheSourceKeepsNothing)
+{
+    constexpr int kWarmUp = 3;
+    std::unique_ptr<qtest::Vmm> source;
+    Belongings idle;
+    Belongings before;
+    for (int turn = 0; turn < 2 * kWarmUp; ++turn) {
+        Held held(GetParam(), std::move(source));
+        if (turn == 0)
+            idle = held.source_idle();
+        held.kill_peer();
+        ASSERT_EQ(wait_end(held.source()), "failed");
+        held.source().wait_status("running");
+        source = held.leave_source();
+        const Belongings now = settled(source->process().pid(), idle);
+        EXPECT_LE(now.descriptors, idle.descriptors) << to_string(now);
+        EXPECT_EQ(now.threads, idle.threads) << to_string(now);
+        if (turn == kWarmUp)
+            before = now;
+        if (turn > kWarmUp) {
+            EXPECT_LE(now.mappings, before.mappings + 2)
+                << to_string(before) << " / " << to_string(now);
+            EXPECT_LE(now.mapped_bytes, before.mapped_bytes + (1 << 20))
+                << to_string(before) << " / " << to_string(now);
+        }
+    }
+    qtest::expect_synth_right(*source);
 }
 
 TEST(KillAfterTheEnd, TheDestinationHasTheGuest)
