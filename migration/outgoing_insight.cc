@@ -80,7 +80,7 @@ void Outgoing::note_sample(std::int64_t now, std::uint64_t window_bytes, std::in
          .throttle = statistics_.throttle_percent});
     if (!p_.timeline->kept())
         return;
-    forecaster_.wire(window_ns, window_bytes);
+    forecaster_.wire(window_ns, window_bytes, statistics_.remaining);
     probe(now);
     foretell(now);
 }

@@ -15,8 +15,11 @@ constexpr double kFull = 4;
 // Stopping the guest saves at most this share of copying everything: nothing is gained.
 constexpr double kHopeless = 0.8;
 // How far measured rates are trusted, for the range of the time left.
-constexpr double kWireFast = 1.1;
+constexpr double kWireFast = 1.15;
 constexpr double kWireSlow = 0.85;
+// What comes on top of that as long as the wire was watched for less than a second.
+constexpr double kYoungFast = 0.15;
+constexpr double kYoungSlow = 0.25;
 constexpr double kDirtyCalm = 0.75;
 constexpr double kDirtyBusy = 1.3;
 // The end is seen only when a window of 100 ms is over, and the handover takes a moment.
@@ -49,23 +52,26 @@ std::optional<Course> play(const Outlook& o, double wire, const DirtyCurve& curv
 {
     const double limit = o.switchover_rate * static_cast<double>(o.downtime_limit_ms) / 1e3;
     const double clean = std::max(curve.set - std::min(limit, curve.set), 0.0);
-    if (wire <= 0 || (clean > 0 && settles_at(curve, wire) >= limit && curve.rate > wire))
+    const double drain = wire / o.fresh_cost;  // memory a second
+    if (wire <= 0 || (clean > 0 && settles_at(curve, drain) >= limit && curve.rate > drain))
         return std::nullopt;
     const DirtyCurve beside{curve.rate * (curve.set > 0 ? clean / curve.set : 0), clean};
     Course course;
     double left = static_cast<double>(o.remaining);
     double dirty_for = o.pass_seconds;
+    double cost = o.cost;
     for (; course.passes < kMaxPasses && left > limit; ++course.passes) {
-        const double seconds = (left - limit) / wire;
+        const double seconds = (left - limit) * cost / wire;
+        cost = o.fresh_cost;
         course.seconds += seconds;
         const double fresh = beside.distinct(dirty_for + seconds);
         dirty_for = 0;
         left = limit + fresh;
         // What is left to do then takes less than a window.
-        if (fresh < wire * 0.05)
+        if (fresh < drain * 0.05)
             break;
     }
-    course.seconds += std::min(left, limit) / std::max(o.switchover_rate, 1.0);
+    course.seconds += std::min(left, limit) * cost / std::max(o.switchover_rate, 1.0);
     return course;
 }
 
@@ -75,10 +81,13 @@ void add_time_left(Forecast& f, const Outlook& o)
     const DirtyCurve busy{o.curve.rate * kDirtyBusy, o.curve.set};
     if (const auto likely = play(o, o.wire_rate, o.curve); likely)
         f.passes_left = likely->passes;
-    if (const auto best = play(o, o.wire_rate * kWireFast, calm); best)
+    const double young = std::clamp(1 - o.wire_seconds, 0.0, 1.0);
+    const double fast = kWireFast + kYoungFast * young;
+    const double slow = kWireSlow - kYoungSlow * young;
+    if (const auto best = play(o, o.wire_rate * fast, calm); best)
         f.time_left_min_ms = static_cast<std::int64_t>(best->seconds * 1e3);
     // Left out where rates that are a little worse do not lead to an end.
-    if (const auto worst = play(o, o.wire_rate * kWireSlow, busy); worst)
+    if (const auto worst = play(o, o.wire_rate * slow, busy); worst)
         f.time_left_max_ms = static_cast<std::int64_t>((worst->seconds + kLateSeconds) * 1e3);
 }
 
@@ -139,7 +148,7 @@ Forecast judge(const Outlook& o)
     f.downtime_limit_ms = o.downtime_limit_ms;
     f.remaining = o.remaining;
     const double limit = o.switchover_rate * static_cast<double>(o.downtime_limit_ms) / 1e3;
-    const double settles = settles_at(o.curve, o.wire_rate);
+    const double settles = settles_at(o.curve, o.wire_rate / o.fresh_cost);
     f.settles_at = whole(settles);
     const std::string rates = fmt::format("the guest changes {} a second, {} a second go out",
                                           mib(o.curve.rate), mib(o.wire_rate));

@@ -40,6 +40,9 @@ struct Outlook {
     std::uint64_t remaining = 0;  ///< of the pass that runs
     double pass_seconds = 0;      ///< how long it has run
     std::uint64_t downtime_limit_ms = 300;
+    double cost = 1;          ///< bytes on the wire for a byte of the pass that runs; zero pages
+    double fresh_cost = 1;    ///< the same for what the guest writes anew
+    double wire_seconds = 1;  ///< how long the wire has been watched
 };
 
 /// Fills in verdict, reason, settles_at and what is left.
@@ -65,8 +68,8 @@ public:
     };
 
     void begin(std::int64_t start_ns, std::uint64_t touched);
-    /// So much went out in a window.
-    void wire(std::int64_t ns, std::uint64_t bytes);
+    /// So much went out in a window, and so much of the pass remained behind it.
+    void wire(std::int64_t ns, std::uint64_t bytes, std::uint64_t remaining);
     /// A probe: distinct bytes written within so long. A shorter time than the last begins a new
     /// probe.
     void probe(DirtySample sample);
@@ -82,6 +85,13 @@ public:
     bool limits_changed() const noexcept { return limits_changed_; }
 
 private:
+    // Bytes on the wire for bytes of memory.
+    struct Cost {
+        std::uint64_t sent = 0;
+        std::uint64_t done = 0;
+        double ratio(double otherwise) const;
+    };
+
     std::optional<DirtyCurve> curve() const;
     void note_limits(const Limits& limits);
 
@@ -96,6 +106,9 @@ private:
     std::optional<DirtySample> last_pass_;
     double pass_wire_ = 0;
     double pass_dirty_ = 0;
+    std::optional<std::uint64_t> remained_;  // of this pass at the end of the last window
+    Cost cost_;                              // of this pass
+    Cost fresh_cost_;                        // of all passes but the first
     std::optional<Limits> limits_;
     bool limits_changed_ = false;
     std::optional<Verdict> doubt_;  // a new verdict that waits to be confirmed

@@ -13,6 +13,8 @@ namespace {
 constexpr double kSmoothSeconds = 1.0;
 // A verdict needs a probe of this length, or a whole pass.
 constexpr std::int64_t kTellingProbeNs = 150'000'000;
+// So much memory must have gone for its price to be believed.
+constexpr std::uint64_t kTellingBytes = std::uint64_t{4} << 20;
 
 std::int64_t ms(std::int64_t ns)
 {
@@ -37,9 +39,9 @@ ForecastScore score_of(const Forecast& f, const Forecaster::Outcome& outcome)
     if (!outcome.completed || outcome.limits_changed)
         return score;
     score.correct = f.verdict == Verdict::Converges;
-    if (score.total_min_ms && score.total_max_ms)
-        score.in_range =
-            outcome.total_ms >= *score.total_min_ms && outcome.total_ms <= *score.total_max_ms;
+    if (score.total_min_ms)  // "at least" where there is no longest time
+        score.in_range = outcome.total_ms >= *score.total_min_ms &&
+                         (!score.total_max_ms || outcome.total_ms <= *score.total_max_ms);
     return score;
 }
 
@@ -49,10 +51,29 @@ void Forecaster::begin(std::int64_t start_ns, std::uint64_t touched)
 {
     start_ns_ = pass_start_ns_ = start_ns;
     touched_ = touched;
+    remained_ = touched;
 }
 
-void Forecaster::wire(std::int64_t ns, std::uint64_t bytes)
+double Forecaster::Cost::ratio(double otherwise) const
 {
+    return done < kTellingBytes
+               ? otherwise
+               : std::clamp(static_cast<double>(sent) / static_cast<double>(done), 0.001, 1.05);
+}
+
+// A window in which a pass began tells nothing of what memory costs.
+void Forecaster::wire(std::int64_t ns, std::uint64_t bytes, std::uint64_t remaining)
+{
+    if (remained_ && remaining < *remained_) {
+        const std::uint64_t done = *remained_ - remaining;
+        cost_.sent += bytes;
+        cost_.done += done;
+        if (pass_ > 1) {
+            fresh_cost_.sent += bytes;
+            fresh_cost_.done += done;
+        }
+    }
+    remained_ = remaining;
     if (ns <= 0)
         return;
     const double seconds = static_cast<double>(ns) / 1e9;
@@ -77,6 +98,8 @@ void Forecaster::pass_ended(std::int64_t now_ns, std::int64_t ns, std::uint64_t 
 {
     pass_start_ns_ = now_ns;
     ++pass_;
+    remained_.reset();
+    cost_ = {};
     if (ns <= 0)
         return;
     const double seconds = static_cast<double>(ns) / 1e9;
@@ -128,7 +151,10 @@ bool Forecaster::judge_now(std::int64_t now_ns, std::uint64_t remaining, const L
                     .touched = touched_,
                     .remaining = remaining,
                     .pass_seconds = static_cast<double>(now_ns - pass_start_ns_) / 1e9,
-                    .downtime_limit_ms = limits.downtime_ms};
+                    .downtime_limit_ms = limits.downtime_ms,
+                    .cost = cost_.ratio(fresh_cost_.ratio(1)),
+                    .fresh_cost = fresh_cost_.ratio(1),
+                    .wire_seconds = wire_seconds_};
     Forecast f = judge(outlook);
     f.pass = pass_;
     f.given_at_ms = ms(now_ns - start_ns_);

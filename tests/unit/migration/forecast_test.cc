@@ -120,10 +120,36 @@ TEST(Judge, LeavesOutTheLongestTimeNearTheEdge)
     EXPECT_EQ(f.verdict, Verdict::AboveDowntime);
 }
 
+TEST(Judge, WhatCostsLessOnTheWireIsOverSooner)
+{
+    Outlook o = outlook(0, 0);
+    const Forecast whole = judge(o);
+    o.cost = 0.25;  // three pages in four are zero
+    const Forecast quarter = judge(o);
+    EXPECT_NEAR(static_cast<double>(*quarter.time_left_max_ms - 300),
+                static_cast<double>(*whole.time_left_max_ms - 300) / 4, 300);
+    // Pages that the guest rewrites and that compress well are drained faster than written.
+    Outlook rewritten = outlook(200, 512);
+    EXPECT_EQ(judge(rewritten).verdict, Verdict::AboveDowntime);
+    rewritten.fresh_cost = 0.25;
+    EXPECT_EQ(judge(rewritten).verdict, Verdict::Converges);
+}
+
+TEST(Judge, IsLessSureOfAWireItHasHardlySeen)
+{
+    Outlook o = outlook(0, 0);
+    const Forecast later = judge(o);
+    o.wire_seconds = 0.2;
+    const Forecast sooner = judge(o);
+    EXPECT_LT(sooner.time_left_min_ms, later.time_left_min_ms);
+    EXPECT_GT(sooner.time_left_max_ms, later.time_left_max_ms);
+}
+
 // A forecaster that hears of a guest with this curve, window after window.
 struct Heard {
     Forecaster forecaster;
     std::int64_t now = 0;
+    double left = 1024;
     Forecaster::Limits limits{
         .downtime_ms = 300, .max_bandwidth = 0, .avail_bandwidth = 0, .throttle = 0};
 
@@ -133,7 +159,8 @@ struct Heard {
         bool news = false;
         for (int i = 1; i <= count; ++i) {
             now += 100 * kMs;
-            forecaster.wire(100 * kMs, mib(10));
+            left -= 10;
+            forecaster.wire(100 * kMs, mib(10), mib(left));
             forecaster.probe({i * 100 * kMs, static_cast<std::uint64_t>(curve.distinct(i * 0.1))});
             news |= forecaster.judge_now(now, mib(500), limits);
         }
@@ -149,6 +176,22 @@ TEST(Forecaster, JudgesWithinTheFirstPass)
     ASSERT_TRUE(heard.forecaster.report());
     EXPECT_EQ(heard.forecaster.report()->latest.verdict, Verdict::Converges);
     EXPECT_EQ(heard.forecaster.report()->latest.pass, 1u);
+}
+
+TEST(Forecaster, LearnsWhatMemoryCostsOnTheWire)
+{
+    const auto foretold = [](double drop) {
+        Heard heard;
+        for (int i = 1; i <= 10; ++i) {
+            heard.now += 100 * kMs;
+            heard.left -= drop;
+            heard.forecaster.wire(100 * kMs, mib(10), mib(heard.left));
+            heard.forecaster.probe({i * 100 * kMs, mib(1)});
+        }
+        EXPECT_TRUE(heard.forecaster.judge_now(heard.now, mib(500), heard.limits));
+        return *heard.forecaster.report()->latest.time_left_max_ms - 300;
+    };
+    EXPECT_NEAR(static_cast<double>(foretold(40)), static_cast<double>(foretold(10)) / 4, 300);
 }
 
 TEST(Forecaster, TellsOfAChangeOnce)
