@@ -3,6 +3,7 @@
 // A vCPU as a device: how it is made, reset, saved and loaded.
 #include "accel/kvm/vcpu.h"
 
+#include "accel/kvm/cpu_properties.h"
 #include "accel/kvm/cpuid.h"
 #include "accel/kvm/describe_apic.h"
 #include "accel/kvm/describe_registers.h"
@@ -17,7 +18,9 @@ namespace godwit::accel::kvm {
 
 KvmVcpu::KvmVcpu(VcpuShared shared, unsigned index, CpuDefinition cpu)
     : shared_(shared), index_(index), cpu_(std::move(cpu))
-{}
+{
+    add_cpu_properties(*this, cpu_);
+}
 
 KvmVcpu::~KvmVcpu() = default;
 
