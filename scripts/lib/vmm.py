@@ -61,9 +61,8 @@ class Vmm:
         return 0
 
     def cpu_seconds(self):
-        """User and system time of the process so far, ended threads included."""
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """User and system time of the process so far, ended threads included, to the nanosecond."""
+        return time.clock_gettime(~self.process.pid << 3 | 2)  # clock_getcpuclockid() of another process
 
     def quit(self):
         try:
