@@ -73,8 +73,8 @@ TEST(Preflight, TheSameMachinesAreOkAndThenMove)
         EXPECT_EQ(info["verdict"], "ok") << info.dump();
         EXPECT_EQ(info["differences"].size(), 0u) << info.dump();
         EXPECT_GT(info["bandwidth"], 1 << 20) << info.dump();
-        EXPECT_GT(info["touched"], 0) << info.dump();
-        measured |= std::abs(info["dirty-rate"].get<double>() / (1 << 20) - 20) < 10;
+        measured |=
+            std::abs(info["dirty-rate"].get<double>() / (1 << 20) - 20) < 10 && info["touched"] > 0;
         EXPECT_EQ(info["forecast"]["verdict"], "converges") << info.dump();
     }
     EXPECT_TRUE(measured);
