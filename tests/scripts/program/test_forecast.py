@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The forecast over a real link: two network namespaces with a token bucket between them, synth guests at known rates."""
+import contextlib
 import pathlib
 import socket
 import sys
@@ -39,10 +40,13 @@ class Move:
         self.source.qmp.execute("migrate-set-parameters", **{"max-bandwidth": 0, "downtime-limit": 300})
         self.source.qmp.execute("migrate", uri=f"tcp:{net.address}:{port}")
 
-    def await_verdict(self, verdict):
-        """A guest that gets no CPU for a while, on a busy host, is rightly taken for one that does not write; then this
-        verdict comes as the second."""
-        return self.source.qmp.wait_event("MIGRATION_FORECAST", 60, {"verdict": verdict})["data"]
+    def verdict(self):
+        """The first that is given."""
+        return self.source.qmp.wait_event("MIGRATION_FORECAST", 60)["data"]
+
+    def cancel(self):
+        self.source.qmp.execute("migrate_cancel")
+        self.wait("cancelled")
 
     def wait(self, *statuses):
         while (found := self.source.qmp.wait_event("MIGRATION", 60)["data"]["status"]) not in statuses:
@@ -73,37 +77,40 @@ class ForecastOverALink(unittest.TestCase):
     def tearDownClass(cls):
         cls.net.close()
 
-    def expect(self, move, verdict):
-        found = move.await_verdict(verdict)
-        self.assertLessEqual(found["pass"], 2, found)
-        self.assertLess(found["wire-rate"], 1.5 * LINK * 125_000, found)
-        return found
+    @contextlib.contextmanager
+    def judged(self, workload, verdict):
+        """A move whose first verdict is this, within the second pass, and that verdict. A guest or a wire that gets no CPU on
+        a busy host is rightly taken for a slow one: such a move is given up, and another begun."""
+        for _ in range(5):
+            with tempfile.TemporaryDirectory(prefix="godwit-") as scratch, Move(self.net, scratch, workload) as move:
+                found = move.verdict()
+                if found["verdict"] == verdict and found["pass"] <= 2:
+                    self.assertLess(found["wire-rate"], 1.5 * LINK * 125_000, found)
+                    yield move, found
+                    return
+                move.cancel()
+        self.fail(f"the last of five first verdicts: {found}")
 
     def test_a_slow_writer_converges_and_the_forecast_is_scored(self):
-        with tempfile.TemporaryDirectory(prefix="godwit-") as scratch, Move(self.net, scratch, "start=48M,working-set=24M,rate=5M") as move:
-            found = self.expect(move, "converges")
+        with self.judged("start=48M,working-set=24M,rate=5M", "converges") as (move, found):
             self.assertIn("time-left-min", found)
             self.assertEqual(move.wait("completed", "failed"), "completed")
-            scores = move.scores()
-            self.assertIs(scores[-1]["correct"], True, scores)
-            self.assertIn("in-range", scores[-1])
-            self.assertGreater(scores[-1]["total-time"], scores[-1]["given-at"])
+            score = move.scores()[0]
+            self.assertIs(score["correct"], True, score)
+            self.assertIn("in-range", score)
+            self.assertGreater(score["total-time"], score["given-at"])
             move.target.qmp.execute("stop")
             self.assertGreater(check_synth(move.target)["pages-checked"], 0)
 
     def test_a_faster_writer_is_told_the_downtime_it_needs(self):
-        with tempfile.TemporaryDirectory(prefix="godwit-") as scratch, Move(self.net, scratch, "start=48M,working-set=40M,rate=160M") as move:
-            found = self.expect(move, "above-downtime")
+        with self.judged("start=48M,working-set=40M,rate=160M", "above-downtime") as (move, found):
             self.assertGreater(found["downtime-needed"], 300)
-            move.source.qmp.execute("migrate_cancel")
-            move.wait("cancelled")
+            move.cancel()
             self.assertNotIn("correct", move.scores()[0])
 
     def test_a_writer_of_everything_never_converges(self):
-        with tempfile.TemporaryDirectory(prefix="godwit-") as scratch, Move(self.net, scratch, "working-set=96M") as move:
-            self.expect(move, "never")
-            move.source.qmp.execute("migrate_cancel")
-            move.wait("cancelled")
+        with self.judged("working-set=96M", "never") as (move, _):
+            move.cancel()
 
 
 if __name__ == "__main__":
