@@ -141,11 +141,13 @@ Result<FileAddress> parse_file(std::string_view text)
     if (at == std::string_view::npos)
         return address;
     const std::string_view value = text.substr(at + key.size());
-    const auto offset = parse_size(value);
-    if (!offset || *offset > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+    const bool negative = value.starts_with('-');
+    const auto offset = parse_size(negative ? value.substr(1) : value);
+    if (!offset || negative ||
+        *offset > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
         return Error(Errc::InvalidArgument,
-                     fmt::format("file URI has bad offset {}: Invalid argument",
-                                 excerpt(value, kMaxRepeated)));
+                     fmt::format("file URI has bad offset {}: {}", excerpt(value, kMaxRepeated),
+                                 offset ? "Numerical result out of range" : "Invalid argument"));
     address.offset = *offset;
     return address;
 }

@@ -32,11 +32,27 @@ Result<ChannelPtr> adopt_fd(UniqueFd fd, std::string_view name)
     return GW_TRY(PipeChannel::adopt(std::move(read_end), std::move(write_end), std::string(name)));
 }
 
+namespace {
+
+// A FIFO or a terminal is no file: reading or writing it may have to wait, and to be woken.
+Result<ChannelPtr> as_what_it_is(std::unique_ptr<FileChannel> file)
+{
+    struct stat info{};
+    if (::fstat(file->fd(), &info) < 0 || (!S_ISFIFO(info.st_mode) && !S_ISCHR(info.st_mode)))
+        return ChannelPtr(std::move(file));
+    UniqueFd fd(::fcntl(file->fd(), F_DUPFD_CLOEXEC, 3));
+    if (!fd)
+        return Error::from_errno("dup").context(file->describe());
+    return adopt_fd(std::move(fd), file->describe());
+}
+
+}  // namespace
+
 Result<ChannelPtr> open_for_writing(const Address& address, const ConnectOptions& options)
 {
     ChannelPtr channel;
     if (const auto* file = std::get_if<FileAddress>(&address)) {
-        channel = GW_TRY(FileChannel::create_for(*file));
+        channel = GW_TRY(as_what_it_is(GW_TRY(FileChannel::create_for(*file))));
     } else if (const auto* exec = std::get_if<ExecAddress>(&address)) {
         channel = GW_TRY(ExecChannel::start(exec->args, ExecChannel::Mode::Write));
     } else if (const auto* fd = std::get_if<FdAddress>(&address)) {
@@ -52,7 +68,7 @@ Result<ChannelPtr> open_for_reading(const Address& address, const ConnectOptions
 {
     ChannelPtr channel;
     if (const auto* file = std::get_if<FileAddress>(&address)) {
-        channel = GW_TRY(FileChannel::open_for(*file));
+        channel = GW_TRY(as_what_it_is(GW_TRY(FileChannel::open_for(*file))));
     } else if (const auto* exec = std::get_if<ExecAddress>(&address)) {
         channel = GW_TRY(ExecChannel::start(exec->args, ExecChannel::Mode::Read));
     } else if (const auto* fd = std::get_if<FdAddress>(&address)) {

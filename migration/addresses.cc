@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/addresses.h"
 
-#include "io/file_channel.h"
 #include "io/open.h"
 #include "qapi/command_context.h"
 #include "system/fd_store.h"
 
 #include <algorithm>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace godwit::migration {
@@ -71,16 +71,24 @@ Result<io::Address> main_channel(const std::vector<MigrationChannel>& channels)
     return from_qapi(main->addr);
 }
 
-// "/dev/fdset/N" keeps its set as long as the channel lives: the Registration goes with the fd.
-Result<io::ChannelPtr> open_fdset(const io::FileAddress& file, int flags, system::FdStore& fds)
+// A member of the set may be a file, a pipe or a socket. The set stays as long as whoever connects
+// lives, even if the client removes its members meanwhile.
+Result<Connect> open_fdset(const io::FileAddress& file, int flags, system::FdStore& fds)
 {
     system::OpenedFile opened = GW_TRY(fds.open(file.path, flags));
-    if (flags != O_RDONLY && ::ftruncate(opened.fd.get(), static_cast<off_t>(file.offset)) < 0)
+    struct stat info{};
+    if (::fstat(opened.fd.get(), &info) < 0)
         return Error::from_errno(file.path);
-    auto channel = GW_TRY(io::FileChannel::adopt(std::move(opened.fd), file.path));
-    GW_TRY(channel->seek(file.offset));
-    opened.in_set.reset();
-    return io::ChannelPtr(std::move(channel));
+    const bool cuts = flags != O_RDONLY && S_ISREG(info.st_mode);
+    if (cuts && ::ftruncate(opened.fd.get(), static_cast<off_t>(file.offset)) < 0)
+        return Error::from_errno(file.path);
+    io::ChannelPtr channel = GW_TRY(io::adopt_fd(std::move(opened.fd), file.path));
+    // Without an offset it goes on where the client's descriptor stands.
+    if (file.offset != 0)
+        GW_TRY(channel->seek(file.offset));
+    return Connect(
+        [c = std::move(channel), in_use = std::move(opened.in_set)](
+            const io::Patience&) mutable -> Result<io::ChannelPtr> { return std::move(c); });
 }
 
 Connect already(io::ChannelPtr channel)
@@ -114,7 +122,8 @@ bool is_connectable(const io::Address& address)
 Result<io::Address> main_address(const std::optional<std::string>& uri,
                                  const std::optional<std::vector<MigrationChannel>>& channels)
 {
-    if (uri.has_value() == channels.has_value())
+    const bool listed = channels && !channels->empty();
+    if (uri.has_value() == listed)
         return Error(Errc::InvalidArgument, "need either 'uri' or 'channels' argument");
     return uri ? io::parse_uri(*uri) : main_channel(*channels);
 }
@@ -123,7 +132,7 @@ Result<Connect> connector(const io::Address& address, qapi::CommandContext& call
                           system::FdStore& fds)
 {
     if (is_fdset(address))
-        return already(GW_TRY(open_fdset(std::get<io::FileAddress>(address), O_WRONLY, fds)));
+        return open_fdset(std::get<io::FileAddress>(address), O_WRONLY, fds);
     if (!is_connectable(address))
         return already(GW_TRY(io::open_for_writing(address, by_name(caller))));
     return Connect([address](const io::Patience& patience) -> Result<io::ChannelPtr> {
@@ -137,7 +146,8 @@ Result<Acceptor> acceptor(const io::Address& address, qapi::CommandContext& call
     if (is_fdset(address))
         return Acceptor
         {
-            already(GW_TRY(open_fdset(std::get<io::FileAddress>(address), O_RDONLY, fds))), {}
+            GW_TRY(open_fdset(std::get<io::FileAddress>(address), O_RDONLY, fds))
+            , {}
         };
     if (!is_connectable(address))
         return Acceptor

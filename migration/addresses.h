@@ -24,6 +24,8 @@ class FdStore;
 
 namespace godwit::migration {
 
+/// Keep it until the channel is gone: it may hold what the channel depends on (a set of
+/// descriptors).
 using Connect = std::move_only_function<Result<io::ChannelPtr>(const io::Patience&)>;
 
 /// The one main address; the cpr channel is known and refused.

@@ -126,7 +126,8 @@ Result<void> Incoming::take_over()
             continue;
         }
         p_.timeline->lasted(TimelineKind::Connect, "main", since);
-        accept_ = nullptr;  // the listener goes with it
+        if (config_.accepts_again)
+            accept_ = nullptr;  // the listener goes with it
         GW_TRY(p_.status.apply(Event::SetupDone));
         GW_TRY(std::move(head));
         return take_stream(in);
@@ -167,13 +168,34 @@ Result<void> Incoming::load_stream(StreamReader& in)
 {
     GW_TRY(stream::read_file_header(in));
     stream::Configuration local{.machine = p_.env.machine_name, .uuid = p_.env.uuid};
-    for (const std::string& warning : GW_TRY(stream::read_configuration(in, local)))
+    auto warnings = stream::read_configuration(in, local);
+    if (!warnings) {
+        if (warnings.error().code() == Errc::BadState)
+            hear_greeting(in);
+        return std::move(warnings).error();
+    }
+    for (const std::string& warning : *warnings)
         p_.env.log.warn(printable(warning));
     GW_TRY(load_setup());
     while (GW_TRY(load_element(in)))
         note_sample(in.position());
     GW_TRY(load_description(in));
     return ok();
+}
+
+// Another machine is refused before the source has said who it is. What it says next is heard
+// still, so that a Godwit can be told why.
+void Incoming::hear_greeting(StreamReader& in)
+{
+    constexpr int kCommands = 2;  // OPEN_RETURN_PATH, PING
+    for (int i = 0; i < kCommands; ++i) {
+        const auto next = in.peek(1);
+        if (!next || next->empty() ||
+            (*next)[0] != std::byte{static_cast<std::uint8_t>(SectionType::Command)})
+            return;
+        if (!in.skip(1) || !command(in))
+            return;
+    }
 }
 
 void Incoming::note_sample(std::uint64_t position)
@@ -325,6 +347,13 @@ void Incoming::finish(Result<void> result)
 {
     clean_up();
     if (result) {
+        // Nobody hears us in a file, and its set is free before anybody knows that we are done.
+        if (channel_ && channel_->has(io::Feature::Seekable)) {
+            (void)channel_->close();
+            channel_.reset();
+            accept_ = nullptr;
+            return_path_ = timeline_wanted_ = false;
+        }
         if (auto moved = p_.status.apply(Event::Finish); !moved)
             p_.env.log.report(moved.error());
         tell_timeline();
@@ -335,6 +364,7 @@ void Incoming::finish(Result<void> result)
         if (channel_)
             (void)channel_->close();
         channel_.reset();
+        accept_ = nullptr;
         return;
     }
     // Names out of the stream are in it.
@@ -349,6 +379,7 @@ void Incoming::finish(Result<void> result)
     if (return_path_)
         explain(error);
     channel_.reset();
+    accept_ = nullptr;
     if (auto moved = p_.status.apply(Event::Fail); !moved)
         p_.env.log.report(moved.error());
     if (config_.exit_on_error && !stopping_ && p_.env.exit_with_failure)

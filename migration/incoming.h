@@ -72,6 +72,7 @@ private:
     Result<void> take_over();
     void serve_visitor(stream::StreamReader& in);
     Result<void> take_stream(stream::StreamReader& in);
+    void hear_greeting(stream::StreamReader& in);
     Result<void> load_stream(stream::StreamReader& in);
     Result<void> load_setup();
     void note_sample(std::uint64_t position);

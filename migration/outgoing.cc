@@ -480,6 +480,7 @@ void Outgoing::finish(Result<void> result)
     if (auto told = peer_timeline_.result(); told)
         p_.timeline->set_peer(std::move(*told));
     channel_.reset();  // nothing is written any more
+    connect_ = nullptr;
     statistics_.total_ms = (p_.env.clock.now_ns() - statistics_.start_ns) / kMs;
     score(finished);
     if (!finished) {

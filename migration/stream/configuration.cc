@@ -97,6 +97,13 @@ struct Received {
     bool x_ignore_shared = false;
     bool mapped_ram = false;
     std::vector<std::string> warnings;
+    std::optional<Error> mismatch;  // the first; the rest of the section is read all the same
+
+    void differs(Error error)
+    {
+        if (!mismatch)
+            mismatch = std::move(error);
+    }
 };
 
 Result<void> read_capabilities(StreamReader& in, Received& received)
@@ -127,8 +134,9 @@ Result<void> read_uuid(StreamReader& in, const Configuration& local, Received& r
         return ok();
     }
     if (uuid != *local.uuid)
-        return in.error_here(Errc::BadFormat, fmt::format("UUID received is {} and local is {}",
-                                                          uuid_text(uuid), uuid_text(*local.uuid)));
+        received.differs(
+            in.error_here(Errc::BadState, fmt::format("UUID received is {} and local is {}",
+                                                      uuid_text(uuid), uuid_text(*local.uuid))));
     return ok();
 }
 
@@ -146,9 +154,9 @@ Result<void> read_part(StreamReader& in, std::string_view name, const Configurat
     if (name == kPageBits) {
         const std::uint32_t bits = GW_TRY(in.get_be32());
         if (bits != local.page_bits)
-            return in.error_here(Errc::BadFormat,
-                                 fmt::format("Received TARGET_PAGE_BITS is {} but local is {}",
-                                             bits, local.page_bits));
+            received.differs(in.error_here(
+                Errc::BadState, fmt::format("Received TARGET_PAGE_BITS is {} but local is {}", bits,
+                                            local.page_bits)));
         return ok();
     }
     return in.error_here(Errc::BadFormat, fmt::format("unknown subsection '{}'", name));
@@ -176,12 +184,12 @@ Result<std::string> next_part(StreamReader& in)
     return name;
 }
 
-Result<void> check_capability(std::string_view name, bool received, bool local)
+void check_capability(Received& received, std::string_view name, bool there, bool here)
 {
-    if (received == local)
-        return ok();
-    return Error(Errc::BadFormat, fmt::format("Capability {} is {}, but received capability is {}",
-                                              name, local ? "on" : "off", received ? "on" : "off"));
+    if (there != here)
+        received.differs(
+            Error(Errc::BadState, fmt::format("Capability {} is {}, but received capability is {}",
+                                              name, here ? "on" : "off", there ? "on" : "off")));
 }
 
 Result<std::vector<std::string>> read_checked(StreamReader& in, const Configuration& local)
@@ -190,20 +198,22 @@ Result<std::vector<std::string>> read_checked(StreamReader& in, const Configurat
     if (length > kMaxMachineName)
         return in.error_here(Errc::BadFormat, fmt::format("machine name of {} bytes", length));
     const std::string machine = GW_TRY(in.get_text(length));
+    Received received;
     // As in QEMU only the received length is compared.
     if (!local.machine.starts_with(machine))
-        return in.error_here(
-            Errc::BadFormat,
-            fmt::format("Machine type received is '{}' and local is '{}'", machine, local.machine));
-    Received received;
+        received.differs(in.error_here(
+            Errc::BadState, fmt::format("Machine type received is '{}' and local is '{}'", machine,
+                                        local.machine)));
     for (;;) {
         const std::string name = GW_TRY(next_part(in));
         if (name.empty())
             break;
         GW_TRY(read_part(in, name, local, received));
     }
-    GW_TRY(check_capability("x-ignore-shared", received.x_ignore_shared, local.x_ignore_shared));
-    GW_TRY(check_capability("mapped-ram", received.mapped_ram, local.mapped_ram));
+    check_capability(received, "x-ignore-shared", received.x_ignore_shared, local.x_ignore_shared);
+    check_capability(received, "mapped-ram", received.mapped_ram, local.mapped_ram);
+    if (received.mismatch)
+        return std::move(*received.mismatch);
     return std::move(received.warnings);
 }
 

@@ -129,6 +129,7 @@ void write_configuration(StreamWriter& out, const Configuration& local,
                          DescriptionWriter* description = nullptr);
 /// Reads the section, type byte included, and compares it with `local`.
 /// Returns warnings that do not stop the load.
+/// Errors   BadState: all of it was read, but it is of another machine; what follows can be read.
 Result<std::vector<std::string>> read_configuration(StreamReader& in, const Configuration& local);
 
 /// Type byte, length and the JSON text.
