@@ -97,7 +97,8 @@ Result<void> Outgoing::send_end()
         sent = ok();  // it did not want the description
     if (!sent && gone_)
         return std::move(sent).error().context(
-            "behind the end mark; the destination may be running");
+            "behind the end mark; the destination may be running the guest: look there, and 'cont' "
+            "here only if it does not");
     GW_TRY(std::move(sent));
     statistics_.transferred = out_->position();
     note_part("flush", PartKind::Flush, since, out_->position());
@@ -140,13 +141,15 @@ Result<void> Outgoing::hand_over()
             note_part("handover", PartKind::Handover, since, out_->position());
             resume = p_.env.clock.now_ns();
         }
-        if (!end && hear_out_peer().value_or(0) != 0)
-            gone_ = false;  // it says itself that it failed: the guest is ours
+        if (!end)
+            (void)hear_out_peer();  // it may say why
     }
     if (end)
         end = answered() ? await_shut() : let_go();
     if (!end && gone_)
-        return std::move(end).error().context("after the handover; the destination may be running");
+        return std::move(end).error().context(
+            "after the handover; the destination may be running the guest: look there, and 'cont' "
+            "here only if it does not");
     GW_TRY(std::move(end));
     // Only a Godwit says when it had everything, and not just that its guest runs.
     if (peer_ == Peer::Godwit)
@@ -172,7 +175,10 @@ Result<void> Outgoing::give_to_godwit()
         gone_ = true;
     }
     stream::write_command_be32(*out_, Command::Ping, kGodwitGo);
-    return with_context(out_->flush(), "handing over");
+    auto given = out_->flush();
+    // The word did not leave us whole, so nobody can have heard it: the guest is still ours.
+    gone_ = given.has_value();
+    return with_context(std::move(given), "handing over");
 }
 
 Result<void> Outgoing::await_shut()

@@ -264,6 +264,30 @@ TEST(Handshake, ACancelWhileAGodwitDecidesTakesTheGuestBack)
     EXPECT_EQ(a.run_state.state(), RunState::Running);
 }
 
+// Nine bytes through a pipe of four, of which the peer takes four: it cannot have the whole word.
+TEST(Handshake, AWordThatDidNotLeaveWholeLeavesTheGuestHere)
+{
+    TestMachine a;
+    a.start_guest();
+    auto [left, right] = io::make_memory_channels(4).value();
+    Peer gone(
+        std::move(right),
+        [](io::Channel& c) {
+            say(c, ReturnMessage::Pong, kGodwitPong);
+            echo(c);
+        },
+        [](io::Channel& c) {
+            say(c, ReturnMessage::Pong, kGodwitReady);
+            std::array<std::byte, 4> begun;
+            EXPECT_TRUE(c.read_exact(begun));
+            (void)c.shutdown(io::Shutdown::Both);
+        });
+    ASSERT_TRUE(a.migrate_to(std::move(left)));
+    EXPECT_EQ(a.wait_for_end(), Status::Failed);
+    EXPECT_THAT(a.error(), HasSubstr("handing over"));
+    EXPECT_EQ(a.run_state.state(), RunState::Running);
+}
+
 TEST(Handshake, AGodwitThatGoesAwayAfterTheHandoverKeepsTheGuestStopped)
 {
     TestMachine a;
