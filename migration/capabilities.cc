@@ -63,8 +63,6 @@ Result<void> check_postcopy(const Capabilities& c)
             if (c.has(other))
                 return refused(
                     fmt::format("Background-snapshot is not compatible with {}", to_string(other)));
-    if (c.has(PostcopyPreempt) && !c.has(PostcopyRam))
-        return refused("Postcopy preempt requires postcopy-ram");
     return ok();
 }
 
@@ -74,6 +72,8 @@ Result<void> check_pairs(const Capabilities& before, const Capabilities& c,
     GW_TRY(check_postcopy(c));
     if (c.has(ZeroCopySend) && (!c.has(Multifd) || c.has(Xbzrle) || !s.plain_transfer))
         return refused("Zero copy only available for non-compressed non-TLS multifd migration");
+    if (c.has(PostcopyPreempt) && !c.has(PostcopyRam))
+        return refused("Postcopy preempt requires postcopy-ram");
     if (s.incoming_started && c.has(PostcopyPreempt) && !before.has(PostcopyPreempt))
         return refused("Postcopy preempt must be set before incoming starts");
     if (s.incoming_started && c.has(Multifd) && !before.has(Multifd))

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <fmt/format.h>
 #include <functional>
@@ -158,16 +157,6 @@ Result<void> info_parameters(MigrationService& service, HmpOutput& out)
     return ok();
 }
 
-// "on"/"off" as the human monitor takes them.
-Result<bool> truth(std::string_view text)
-{
-    if (text == "on" || text == "yes" || text == "true" || text == "y")
-        return true;
-    if (text == "off" || text == "no" || text == "false" || text == "n")
-        return false;
-    return Error(Errc::InvalidArgument, fmt::format("invalid parameter value: {}", text));
-}
-
 // How the value of a parameter is written; the names are QEMU's.
 enum class Kind { Number, Bandwidth, Size, Truth, Text };
 struct Spelling {
@@ -211,14 +200,20 @@ Result<Json> value_of(const Spelling& spelling, const std::string& text)
     case Kind::Text:
         return Json(text);
     case Kind::Truth:
-        return Json(GW_TRY(truth(text)));
+        if (const auto on = parse_bool(text))
+            return Json(*on);
+        return Error(Errc::InvalidArgument,
+                     fmt::format("Parameter '{}' expects 'on' or 'off'", spelling.name));
     case Kind::Number: {
-        std::uint64_t number = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-        if (error != std::errc{} || end != text.data() + text.size())
-            return Error(Errc::InvalidArgument,
-                         fmt::format("Parameter '{}' expects uint64", spelling.name));
-        return Json(number);
+        const auto number = parse_size(text);
+        if (!number)
+            return Error(
+                Errc::InvalidArgument,
+                fmt::format("Parameter '{}' expects a non-negative number below 2^64\n"
+                            "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "
+                            "peta-\nand exabytes, respectively.",
+                            spelling.name));
+        return Json(*number);
     }
     case Kind::Bandwidth:  // plain numbers are MiB
     case Kind::Size:
@@ -242,6 +237,9 @@ Result<void> set_parameter(HmpContext& context, const HmpArgs& args)
             GW_TRY(context.qmp("migrate-set-parameters", arguments));
             return ok();
         }
+    if (name == "block-bitmap-mapping")
+        return Error(Errc::InvalidArgument,
+                     "The block-bitmap-mapping parameter can only be set through QMP");
     return Error(Errc::InvalidArgument, fmt::format("invalid parameter value: {}", name));
 }
 
@@ -364,6 +362,28 @@ void add_moves(system::HmpTable& table, MigrationQmp& commands)
                    qapi::MigrateIncomingArgs a;
                    a.uri = args.text("uri");
                    return commands.migrate_incoming(context.caller, a);
+               }});
+    table.add({.name = "migrate_recover",
+               .args = "uri:s",
+               .params = "uri",
+               .help = "Continue a paused incoming postcopy migration",
+               .run = [&](HmpContext& context, const HmpArgs& args, HmpOutput&) {
+                   return commands.migrate_recover(context.caller, {.uri = args.text("uri")});
+               }});
+    table.add(
+        {.name = "migrate_pause",
+         .args = "",
+         .params = "",
+         .help = "Pause an ongoing migration (postcopy-only)",
+         .run = [&](HmpContext&, const HmpArgs&, HmpOutput&) { return commands.migrate_pause(); }});
+    table.add({.name = "migrate_start_postcopy",
+               .args = "",
+               .params = "",
+               .help = "Followup to a migration command to switch the migration to postcopy mode. "
+                       "The postcopy-ram capability must be set on both source and destination "
+                       "before the original migration command .",
+               .run = [&](HmpContext&, const HmpArgs&, HmpOutput&) {
+                   return commands.migrate_start_postcopy();
                }});
     table.add({.name = "announce_self",
                .args = "interfaces:s?,id:s?",

@@ -105,14 +105,19 @@ Result<void> MigrationQmp::migrate(qapi::CommandContext& context, const qapi::Mi
     if (args.resume.value_or(false))
         return Error(Errc::BadState, "Cannot resume if there is no paused migration");
     GW_TRY(service_.check_migrate());
-    return service_.migrate(GW_TRY(connector(address, context, vm_.fds())));
+    auto connect = connector(address, context, vm_.fds());
+    if (!connect) {
+        service_.migrate_failed(connect.error());
+        return std::move(connect).error();
+    }
+    return service_.migrate(std::move(*connect));
 }
 
 Result<void> MigrationQmp::migrate_incoming(qapi::CommandContext& context,
                                             const qapi::MigrateIncomingArgs& args)
 {
-    const io::Address address = GW_TRY(main_address(args.uri, args.channels));
     GW_TRY(service_.check_incoming());
+    const io::Address address = GW_TRY(main_address(args.uri, args.channels));
     Acceptor from = GW_TRY(acceptor(address, context, vm_.fds()));
     GW_TRY(
         service_.incoming(std::move(from.accept), args.exit_on_error.value_or(true), from.again));

@@ -211,6 +211,7 @@ Result<void> MigrationService::migrate(Connect connect)
     ServiceState& s = *state_;
     GW_TRY(check_migrate());
     s.outgoing.reset();  // it has ended: joins at once
+    s.unopened.clear();
     const auto timeline = s.timelines.begin(Side::Source);
     GW_TRY(s.source.apply(Event::Start));
     s.source_is_latest = true;
@@ -228,6 +229,19 @@ Result<void> MigrationService::migrate(Connect connect)
     }
     s.outgoing = std::move(*made);
     return ok();
+}
+
+void MigrationService::migrate_failed(const Error& error)
+{
+    ServiceState& s = *state_;
+    s.outgoing.reset();
+    s.unopened = error.message();
+    const auto timeline = s.timelines.begin(Side::Source);
+    timeline->set_error(error.message());
+    s.source_is_latest = true;
+    for (const Event event : {Event::Start, Event::Fail})
+        if (auto moved = s.source.apply(event); !moved)
+            s.env.log.report(moved.error());
 }
 
 Result<void> MigrationService::cancel()
@@ -335,8 +349,10 @@ MigrationReport MigrationService::report()
             report.error = s.incoming->error();
         return report;
     }
-    if (!s.outgoing)
+    if (!s.outgoing) {
+        report.error = s.unopened;
         return report;
+    }
     report.error = s.outgoing->error();
     report.show_xbzrle = s.outgoing->config().capabilities.has(Capability::Xbzrle);
     switch (now) {

@@ -35,6 +35,7 @@ struct ServiceState {
     std::vector<Registration> sections;
     std::vector<Registration> observers;
 
+    std::string unopened;           ///< why the last attempt could not open its address
     bool source_is_latest = false;  ///< which side query-migrate talks about
     bool incoming_expected = false;
     bool incoming_started = false;

@@ -87,6 +87,8 @@ public:
     Result<void> check_migrate() const;
     /// Starts an attempt over what `connect` opens, in its own thread.
     Result<void> migrate(Connect connect);
+    /// An attempt whose file, command or descriptor could not even be opened: setup, then failed.
+    void migrate_failed(const Error& error);
     /// Does nothing when nothing runs. Any status but postcopy.
     Result<void> cancel();
     /// migrate-continue. "Migration not in expected state: ..."
