@@ -168,5 +168,61 @@ TEST(InteropReturnPath, QemuAndGodwitHearEachOther)
     }
 }
 
+// Everything that changes the stream or the course of a move, with two CPUs and the guest running.
+TEST(InteropCapabilities, AMoveWithAllThatWorkTogetherKeepsTheGuest)
+{
+    GW_SKIP_WITHOUT_PEER();
+    const TempDir dir;
+    const auto machine = [](const std::string& serial) {
+        auto arguments = microvm(serial);
+        arguments.insert(arguments.end(),
+                         {"-smp", "2", "-uuid", "11111111-2222-3333-4444-555555555555"});
+        return arguments;
+    };
+    std::unique_ptr<Vmm> here;
+    const Side stations[] = {Side::Godwit, Side::Qemu, Side::Godwit};
+    for (int stop = 0; stop < 3; ++stop) {
+        SCOPED_TRACE(fmt::format("station {}", stop));
+        const std::string serial = dir.file(fmt::format("serial{}", stop));
+        auto there = std::make_unique<Vmm>(here ? incoming(machine(serial)) : machine(serial),
+                                           options_of(stations[stop]));
+        prepare(*there);
+        enable(*there, {"return-path", "switchover-ack", "pause-before-switchover", "xbzrle",
+                        "auto-converge", "release-ram", "late-block-activate", "validate-uuid"});
+        if (here) {
+            Path path(Transport::Tcp);
+            path.prepare_target(*there);
+            path.start_source(*here);
+            here->qmp().wait_event(
+                "MIGRATION", [](const Json& data) { return data["status"] == "pre-switchover"; });
+            here->qmp().execute("migrate-continue", {{"state", "pre-switchover"}});
+            ASSERT_NO_FATAL_FAILURE(expect_end(*here, "completed"));
+            ASSERT_NO_FATAL_FAILURE(expect_end(*there, "completed"));
+        }
+        ASSERT_NO_FATAL_FAILURE(wait_for_beats(serial, "B", 3));
+        EXPECT_EQ(read_file(serial).find('A') == std::string::npos, here != nullptr);
+        EXPECT_EQ(there->qmp().execute("query-cpus-fast").size(), 2u);
+        here = std::move(there);
+    }
+}
+
+TEST(InteropCapabilities, OneThatChangesTheStreamAndIsOffHereIsRefusedByName)
+{
+    GW_SKIP_WITHOUT_PEER();
+    Vmm qemu(ram_only(), options_of(Side::Qemu));
+    Vmm target(incoming(ram_only()), options_of(Side::Godwit));
+    prepare(qemu);
+    prepare(target);
+    enable(qemu, {"x-ignore-shared"});
+    Path path(Transport::Unix);
+    path.prepare_target(target);
+    path.start_source(qemu);
+    EXPECT_EQ(target.wait_exit(), (ExitStatus{.code = 1}));
+    EXPECT_NE(target.process().stderr_text().find(
+                  "Capability x-ignore-shared is off, but received capability is on"),
+              std::string::npos)
+        << target.process().stderr_text();
+}
+
 }  // namespace
 }  // namespace godwit::qtest

@@ -4,9 +4,11 @@
 #include "tests/qtest/libqtest/migration.h"
 
 #include <cstdlib>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <memory>
+#include <unistd.h>
 
 namespace godwit::qtest {
 namespace {
@@ -72,27 +74,110 @@ TEST_P(Precopy, WhatAClientWroteArrives)
     EXPECT_EQ(target.qtest().readq(0), 0u);
 }
 
+// --- Guests under KVM ----------------------------------------------------------------------------
+
+std::vector<std::string> kvm_guest(const std::string& disk, const std::string& serial)
+{
+    return {"-machine", "q35",
+            "-accel",   "kvm",
+            "-m",       "16M",
+            "-drive",   fmt::format("file={},format=raw,if=none,id=d0", disk),
+            "-device",  "ide-hd,drive=d0",
+            "-serial",  "file:" + serial};
+}
+
+/// What a guest that stands still consists of: its registers, and all its memory.
+struct Still {
+    std::string registers;
+    std::string memory;
+};
+
+Still photograph(Vmm& vmm, const TempDir& dir)
+{
+    const std::string file = dir.file("ram");
+    vmm.qmp().execute("pmemsave", {{"val", 0}, {"size", 16 * kMib}, {"filename", file}});
+    return {vmm.qmp().hmp("info registers"), read_file(file)};
+}
+
+void expect_same(const Still& there, const Still& here)
+{
+    EXPECT_NE(here.registers, "");
+    EXPECT_EQ(there.registers, here.registers);
+    ASSERT_EQ(here.memory.size(), std::size_t{16} * kMib);
+    EXPECT_TRUE(there.memory == here.memory);
+}
+
 TEST_P(Precopy, ABootSectorGuestRunsOnUnderKvm)
 {
     GW_SKIP_WITHOUT_KVM();
     const TempDir dir;
     const std::string disk =
         patched_disk(dir, "memory_writer.img", 494, {kMib, 9 * kMib, kMib, 3 * kMib});
-    const auto arguments = [&](std::string_view side) -> std::vector<std::string> {
-        return {"-machine", "q35",
-                "-accel",   "kvm",
-                "-m",       "32M",
-                "-drive",   fmt::format("file={},format=raw,if=none,id=d0", disk),
-                "-device",  "ide-hd,drive=d0",
-                "-serial",  fmt::format("file:{}", dir.file(side))};
-    };
-    Vmm source(arguments("source"), kOwnAccel);
+    Vmm source(kvm_guest(disk, dir.file("source")), kOwnAccel);
     ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("source"), "B", 2));
-    Vmm target(incoming(arguments("target")), kOwnAccel);
+    // Held back on arrival, so that what arrived can be compared with what left.
+    Vmm target(with(incoming(kvm_guest(disk, dir.file("target"))), {"-S"}), kOwnAccel);
     ASSERT_NO_FATAL_FAILURE(move(source, target, GetParam()));
+    target.wait_status("paused");
+    expect_same(photograph(target, dir), photograph(source, dir));
+    target.qmp().execute("cont");
     ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("target"), "B", 3));
     // It went on where it was: a restarted guest says 'A' first.
     EXPECT_EQ(read_file(dir.file("target")).find('A'), std::string::npos);
+}
+
+TEST_P(Precopy, AStoppedGuestArrivesAsItStoodUnderKvm)
+{
+    GW_SKIP_WITHOUT_KVM();
+    const TempDir dir;
+    const std::string disk =
+        patched_disk(dir, "memory_writer.img", 494, {kMib, 5 * kMib, kMib, 3 * kMib});
+    Vmm source(kvm_guest(disk, dir.file("source")), kOwnAccel);
+    ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("source"), "B", 1));
+    source.qmp().execute("stop");
+    const Still before = photograph(source, dir);
+    Vmm target(incoming(kvm_guest(disk, dir.file("target"))), kOwnAccel);
+    ASSERT_NO_FATAL_FAILURE(move(source, target, GetParam()));
+    target.wait_status("paused");
+    expect_same(photograph(target, dir), before);
+    EXPECT_EQ(read_file(dir.file("target")), "");
+    target.qmp().execute("cont");
+    ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("target"), "B", 2));
+    EXPECT_EQ(read_file(dir.file("target")).find('A'), std::string::npos);
+}
+
+TEST_P(Precopy, ASleepingGuestSleepsOnAndWakesUnderKvm)
+{
+    GW_SKIP_WITHOUT_KVM();
+    const TempDir dir;
+    const std::string disk = patched_disk(dir, "sleeper.img", 0, {});
+    Vmm source(kvm_guest(disk, dir.file("source")), kOwnAccel);
+    source.wait_status("suspended");
+    const Still before = photograph(source, dir);
+    Vmm target(incoming(kvm_guest(disk, dir.file("target"))), kOwnAccel);
+    ASSERT_NO_FATAL_FAILURE(move(source, target, GetParam()));
+    target.wait_status("suspended");
+    expect_same(photograph(target, dir), before);
+    target.qmp().execute("system_wakeup");
+    ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("target"), "W", 1));  // memory was kept
+    target.wait_status("suspended");
+}
+
+TEST_P(Precopy, ASynthGuestWithOneCpuAtFullRateArrivesWhole)
+{
+    const auto arguments = synth(1, "working-set=16M");
+    Vmm source(arguments, kOwnAccel);
+    Vmm target(with(incoming(arguments), {"-S"}), kOwnAccel);
+    if (GetParam() == Transport::File)
+        source.qmp().execute("migrate-set-parameters", {{"downtime-limit", 2000}});
+    ASSERT_NO_FATAL_FAILURE(move(source, target, GetParam()));
+    target.wait_status("paused");
+    // Its counters are its registers: every page follows from them.
+    EXPECT_EQ(target.qmp().hmp("info registers"), source.qmp().hmp("info registers"));
+    expect_synth_right(target);
+    target.qmp().execute("cont");
+    target.wait_status("running");
+    expect_synth_right(target);
 }
 
 TEST(PrecopyState, AStoppedGuestStaysStopped)
@@ -107,29 +192,6 @@ TEST(PrecopyState, AStoppedGuestStaysStopped)
     target.qmp().execute("cont");
     target.wait_status("running");
     expect_synth_right(target);
-}
-
-TEST(PrecopyState, ASleepingGuestSleepsOnAndWakes)
-{
-    GW_SKIP_WITHOUT_KVM();
-    const TempDir dir;
-    const std::string disk = patched_disk(dir, "sleeper.img", 0, {});
-    const auto arguments = [&](std::string_view side) -> std::vector<std::string> {
-        return {"-machine", "q35",
-                "-accel",   "kvm",
-                "-m",       "32M",
-                "-drive",   fmt::format("file={},format=raw,if=none,id=d0", disk),
-                "-device",  "ide-hd,drive=d0",
-                "-serial",  fmt::format("file:{}", dir.file(side))};
-    };
-    Vmm source(arguments("source"), kOwnAccel);
-    source.wait_status("suspended");
-    Vmm target(incoming(arguments("target")), kOwnAccel);
-    ASSERT_NO_FATAL_FAILURE(move(source, target, Transport::Tcp));
-    target.wait_status("suspended");
-    target.qmp().execute("system_wakeup");
-    ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("target"), "W", 1));  // memory was kept
-    target.wait_status("suspended");
 }
 
 TEST(PrecopyReturnPath, BothSidesAgreeBeforeTheSourceIsDone)
@@ -171,6 +233,70 @@ TEST(PrecopyPause, AGuestHeldBeforeSwitchoverGoesWhenTold)
     source.qmp().execute("migrate-continue", {{"state", "pre-switchover"}});
     ASSERT_NO_FATAL_FAILURE(expect_end(source, "completed"));
     ASSERT_NO_FATAL_FAILURE(expect_end(target, "completed"));
+    expect_synth_right(target);
+}
+
+TEST(PrecopyAutoConverge, AGuestThatWritesTooFastIsSlowedAndLetGo)
+{
+    // With a downtime of 1 ms the link is never fast enough for a guest that is not held back.
+    const auto arguments = synth(1, "working-set=24M");
+    Vmm source(arguments, kOwnAccel);
+    Vmm target(incoming(arguments), kOwnAccel);
+    prepare(source);
+    prepare(target);
+    enable(source, {"auto-converge"});
+    source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 32 * kMib},
+                                                    {"downtime-limit", 1},
+                                                    {"cpu-throttle-initial", 50},
+                                                    {"throttle-trigger-threshold", 1}});
+    Path path(Transport::Unix);
+    path.prepare_target(target);
+    path.start_source(source);
+    Json info;
+    const Deadline deadline;
+    do {
+        source.qmp().wait_event("MIGRATION_PASS");
+        info = source.qmp().execute("query-migrate");
+    } while (!info.contains("cpu-throttle-percentage") && info["status"] == "active" &&
+             !deadline.passed());
+    ASSERT_TRUE(info.contains("cpu-throttle-percentage")) << info.dump();
+    EXPECT_GE(info["cpu-throttle-percentage"], 50);
+    source.qmp().execute("migrate-set-parameters",
+                         {{"max-bandwidth", 0}, {"downtime-limit", 2000}});
+    ASSERT_NO_FATAL_FAILURE(expect_end(source, "completed"));
+    ASSERT_NO_FATAL_FAILURE(expect_end(target, "completed"));
+    EXPECT_FALSE(source.qmp().execute("query-migrate").contains("cpu-throttle-percentage"));
+    expect_synth_right(target);
+}
+
+TEST(PrecopyLimits, ALiftedLimitActsAtOnce)
+{
+    // At 64 KiB/s the 16 MiB would take minutes.
+    const auto arguments = synth(1, "working-set=16M,rate=1M");
+    Vmm source(arguments, kOwnAccel);
+    Vmm target(incoming(arguments), kOwnAccel);
+    prepare(source);
+    prepare(target);
+    source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 64 << 10}});
+    Path path(Transport::Tcp);
+    path.prepare_target(target);
+    path.start_source(source);
+    source.qmp().wait_event("MIGRATION",
+                            [](const Json& data) { return data["status"] == "active"; });
+    source.qmp().hmp("migrate_set_parameter max-bandwidth 0");
+    ASSERT_NO_FATAL_FAILURE(expect_end(source, "completed"));
+    ASSERT_NO_FATAL_FAILURE(expect_end(target, "completed"));
+    expect_synth_right(target);
+}
+
+TEST(PrecopyOptions, HarmlessOnesChangeNothing)
+{
+    const auto arguments = synth(1, "working-set=8M");
+    Vmm source(arguments, kOwnAccel);
+    Vmm target(incoming(arguments), kOwnAccel);
+    enable(source, {"release-ram", "late-block-activate"});
+    enable(target, {"late-block-activate"});
+    ASSERT_NO_FATAL_FAILURE(move(source, target, Transport::Tcp));
     expect_synth_right(target);
 }
 
@@ -256,6 +382,138 @@ TEST(PrecopyFailure, AnotherMachineIsRefusedByNameOnBothSides)
     const std::string told = source.qmp().execute("query-migrate").value("error-desc", "");
     EXPECT_NE(told.find("Size mismatch: ram"), std::string::npos) << told;
     source.wait_status("running");
+}
+
+TEST(PrecopyFailure, AnotherUuidIsRefusedOnBothSides)
+{
+    const std::vector<std::string> none = {"-machine", "none", "-m", "16M"};
+    const std::string ours = "11111111-2222-3333-4444-555555555555";
+    Vmm source(with(none, {"-uuid", ours}));
+    Vmm target(with(incoming(none), {"-uuid", "aaaaaaaa-2222-3333-4444-555555555555"}));
+    for (Vmm* vmm : {&source, &target}) {
+        prepare(*vmm);
+        enable(*vmm, {"validate-uuid", "return-path"});
+    }
+    Path path(Transport::Unix);
+    path.prepare_target(target);
+    path.start_source(source);
+    EXPECT_EQ(target.wait_exit(), (ExitStatus{.code = 1}));
+    EXPECT_NE(target.process().stderr_text().find(ours), std::string::npos)
+        << target.process().stderr_text();
+    ASSERT_NO_FATAL_FAILURE(expect_end(source, "failed"));
+    const std::string told = source.qmp().execute("query-migrate").value("error-desc", "");
+    EXPECT_NE(told.find("destination: configuration: UUID received is " + ours), std::string::npos)
+        << told;
+    source.wait_status("running");
+    // One that has none to compare takes it, with a warning.
+    Vmm any(incoming(none));
+    ASSERT_NO_FATAL_FAILURE(move(source, any, Transport::Unix));
+    EXPECT_NE(any.process().stderr_text().find("UUID"), std::string::npos)
+        << any.process().stderr_text();
+}
+
+TEST(PrecopyFailure, ADeviceThatTheOtherSideLacksIsRefusedByNameOrSkippedWhenAllowed)
+{
+    const std::vector<std::string> plain = {"-machine", "microvm,isa-serial=off,rtc=off", "-m",
+                                            "4M"};
+    const std::vector<std::string> more = {"-machine", "microvm,isa-serial=off,rtc=on", "-m", "4M"};
+    Vmm source(more);
+    fill_pattern(source.qtest(), kMib, kMib, 3);
+    {
+        Vmm target(incoming(plain));
+        prepare(source);
+        Path path(Transport::Unix);
+        path.prepare_target(target);
+        path.start_source(source);
+        ASSERT_NO_FATAL_FAILURE(expect_end(source, "failed"));
+        const std::string told = source.qmp().execute("query-migrate").value("error-desc", "");
+        EXPECT_NE(told.find("Unknown savevm section or instance 'mc146818rtc' 0"),
+                  std::string::npos)
+            << told;
+        EXPECT_EQ(target.wait_exit(), (ExitStatus{.code = 1}));
+        source.wait_status("running");
+    }
+    Vmm lenient(with(incoming(plain), {"-global", "migration.x-ignore-unknown-sections=on"}));
+    ASSERT_NO_FATAL_FAILURE(move(source, lenient, Transport::Unix));
+    check_pattern(lenient.qtest(), kMib, kMib, 3);
+    EXPECT_NE(lenient.process().stderr_text().find("ignoring section 'mc146818rtc'"),
+              std::string::npos)
+        << lenient.process().stderr_text();
+}
+
+TEST(PrecopyFailure, WhatCannotBeOpenedFailsTheCommandAndTheAttempt)
+{
+    Vmm source({"-machine", "none", "-m", "16M"});
+    prepare(source);
+    const std::vector<std::pair<std::string, std::string>> wrong = {
+        {"file:/nonexistent/x", "Could not open '/nonexistent/x': No such file or directory"},
+        {"fd:nobody", "File descriptor named 'nobody' has not been found"},
+        {"file:/dev/fdset/7", "Could not open '/dev/fdset/7': fdset 7 does not exist"},
+    };
+    for (const auto& [uri, text] : wrong) {
+        EXPECT_EQ(source.qmp().error_of("migrate", {{"uri", uri}}), text);
+        const Json info = source.qmp().execute("query-migrate");
+        EXPECT_EQ(info.value("status", ""), "failed") << info.dump();
+        EXPECT_EQ(info.value("error-desc", ""), text);
+        for (const char* status : {"setup", "failed"})
+            EXPECT_EQ(source.qmp().wait_event("MIGRATION")["data"]["status"], status);
+    }
+    const TempDir dir;
+    source.qmp().execute("migrate", {{"uri", "file:" + dir.file("good")}});
+    ASSERT_NO_FATAL_FAILURE(expect_end(source, "completed"));
+    EXPECT_FALSE(source.qmp().execute("query-migrate").contains("error-desc"));
+}
+
+TEST(PrecopyFdset, ASetIsInUseAsLongAsItsChannel)
+{
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    const UniqueFd read_end(ends[0]);
+    UniqueFd write_end(ends[1]);
+    Vmm target({"-machine", "none", "-m", "16M", "-incoming", "defer"});
+    prepare(target);
+    const int passed = read_end.get();
+    target.qmp().execute_with_fds("add-fd", {{"fdset-id", 2}}, {&passed, 1});
+    target.qmp().execute("migrate-incoming",
+                         {{"uri", "file:/dev/fdset/2"}, {"exit-on-error", false}});
+    // Its member is taken away; the duplicate that waits for a stream remains.
+    target.qmp().execute("remove-fd", {{"fdset-id", 2}});
+    const Json sets = target.qmp().execute("query-fdsets");
+    ASSERT_EQ(sets.size(), 1u) << sets.dump();
+    EXPECT_EQ(sets[0]["fdset-id"], 2);
+    EXPECT_TRUE(sets[0]["fds"].empty());
+    write_end.reset();
+    ASSERT_NO_FATAL_FAILURE(expect_end(target, "failed"));
+    EXPECT_TRUE(target.qmp().execute("query-fdsets").empty());
+}
+
+TEST(PrecopyFdset, AFileOfASetTakesAndGivesTheStreamAtItsOffset)
+{
+    const TempDir dir;
+    const std::string file = dir.write("stream", "keep");
+    const std::vector<std::string> none = {"-machine", "none", "-m", "16M"};
+    Vmm source(none);
+    Vmm target(incoming(none));
+    prepare(source);
+    prepare(target);
+    const auto hand = [&](Vmm& vmm, int flags) {
+        const UniqueFd fd(::open(file.c_str(), flags | O_CLOEXEC));
+        const int passed = fd.get();
+        vmm.qmp().execute_with_fds("add-fd", {{"fdset-id", 1}}, {&passed, 1});
+    };
+    hand(source, O_WRONLY);
+    hand(target, O_RDONLY);
+    const Json to{{"uri", "file:/dev/fdset/1,offset=0x200"}};
+    source.qmp().execute("migrate", to);
+    ASSERT_NO_FATAL_FAILURE(expect_end(source, "completed"));
+    EXPECT_EQ(read_file(file).substr(0, 4), "keep");
+    EXPECT_EQ(read_file(file).substr(0x200, 4), "QEVM");
+    target.qmp().execute("migrate-incoming", to);
+    ASSERT_NO_FATAL_FAILURE(expect_end(target, "completed"));
+    for (Vmm* vmm : {&source, &target}) {
+        vmm->qmp().execute("remove-fd", {{"fdset-id", 1}});
+        EXPECT_TRUE(vmm->qmp().execute("query-fdsets").empty());
+    }
 }
 
 TEST(PrecopyFailure, ARefusedConnectionIsToldLater)
