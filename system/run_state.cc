@@ -170,6 +170,7 @@ struct RunStateMachine::Impl {
 
     void change(RunState to);
     Result<void> tell(bool running, RunState state_now);
+    Result<void> arrive(RunState to);
 };
 
 void RunStateMachine::Impl::change(RunState to)
@@ -198,6 +199,27 @@ Result<void> RunStateMachine::Impl::tell(bool running, RunState state_now)
     for (const auto& handler : list)
         call(handler->handle, *handler);
     return result;
+}
+
+/// The first start behind an incoming migration: all handlers agree, or no vCPU runs.
+Result<void> RunStateMachine::Impl::arrive(RunState to)
+{
+    if (hooks.start_clock)
+        hooks.start_clock();
+    change(to);
+    if (auto told = tell(true, to); !told) {
+        change(Inmigrate);
+        (void)tell(false, Inmigrate);
+        if (hooks.stop_clock)
+            hooks.stop_clock();
+        return told;
+    }
+    was_suspended = false;
+    if (hooks.emit)
+        hooks.emit("RESUME");
+    if (to == Running && hooks.resume_vcpus)
+        hooks.resume_vcpus();
+    return {};
 }
 
 RunStateMachine::RunStateMachine() : impl_(std::make_unique<Impl>()) {}
@@ -264,6 +286,9 @@ Result<void> RunStateMachine::start(RunState to)
         to = Suspended;
     if (!is_legal_move(state(), to))
         return set(to);
+    // A guest that has never run here need not: whoever sent it still has it.
+    if (state() == Inmigrate)
+        return impl_->arrive(to);
     impl_->was_suspended = false;
     if (impl_->hooks.emit)
         impl_->hooks.emit("RESUME");

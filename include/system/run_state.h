@@ -23,9 +23,9 @@ bool is_legal_move(RunState from, RunState to) noexcept;
 
 /// The guest's vCPUs and clocks follow these calls; who needs to act when they change registers.
 ///
-/// Order    on stop: handlers by descending priority after the vCPUs left the guest; on start:
-/// ascending
-///          priority before they enter it. prepare() of all handlers runs before handle() of any.
+/// Order    on stop: handlers by descending priority after the vCPUs left the guest; on start: by
+///          ascending priority before they enter it. prepare() of all runs before handle() of any.
+///          A refusal of the first start from Inmigrate is a stop again: no vCPU ran.
 /// Threads  with the machine lock.
 /// Errors   a move that is not in the table is Errc::BadState and changes nothing.
 class RunStateMachine {

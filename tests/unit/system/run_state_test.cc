@@ -137,6 +137,29 @@ TEST_F(Recorded, AHandlerThatFailsDoesNotKeepTheOthersFromHearing)
     EXPECT_EQ(calls.back(), "resume");
 }
 
+TEST_F(Recorded, AGuestThatArrivedRunsOnlyIfAllHandlersAgree)
+{
+    ASSERT_TRUE(run.set(Inmigrate));
+    bool agrees = false;
+    const auto good = handler(-5, "good");
+    const auto bad =
+        run.add({.name = "vfio", .handle = [&](bool running, RunState) {
+                     return !running || agrees ? Result<void>() : Error(Errc::Io, "no answer");
+                 }});
+    const auto done = run.start();
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error().message(), "vfio: no answer");
+    EXPECT_EQ(run.state(), Inmigrate);
+    EXPECT_EQ(calls, (std::vector<std::string>{"start clock", "prepare good", "handle good",
+                                               "prepare good", "handle good", "stop clock"}));
+    calls.clear();
+    agrees = true;
+    ASSERT_TRUE(run.start());
+    EXPECT_EQ(run.state(), Running);
+    EXPECT_EQ(calls, (std::vector<std::string>{"start clock", "prepare good", "handle good",
+                                               "RESUME", "resume"}));
+}
+
 TEST_F(Recorded, ASecondStartSaysNothing)
 {
     ASSERT_TRUE(run.start());
