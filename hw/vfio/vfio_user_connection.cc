@@ -29,6 +29,8 @@ constexpr std::size_t kMaxPadding = 64 * 1024;
 // Requests that may be left without an answer before we stop sending more.
 constexpr std::size_t kMaxAbandoned = 1024;
 constexpr std::chrono::milliseconds kShortPatience{1000};
+// Less than this is no pause in a message, but a busy host.
+constexpr std::chrono::milliseconds kLeastPause{250};
 constexpr int kSendBuffer = 1 << 20;
 
 }  // namespace
@@ -56,7 +58,7 @@ Result<std::unique_ptr<Connection>> Connection::adopt(std::unique_ptr<io::Socket
     std::unique_ptr<Connection> made(
         new Connection(std::move(path), std::move(options), std::move(cancel)));
     Connection& c = *made;
-    c.wire_ = std::make_unique<Wire>(std::move(channel), c.cancel_);
+    c.wire_ = std::make_unique<Wire>(std::move(channel), c.cancel_, c.mid_message());
     c.reader_ = NamedThread("vfio-user", [&c](const std::stop_token&) { c.read_loop(*c.wire_); });
     GW_TRY(c.negotiate());
     return made;
@@ -72,6 +74,12 @@ void Connection::set_dma_target(DmaTarget* target) noexcept
 {
     const std::lock_guard guard(target_mutex_);
     target_ = target;
+}
+
+/// Whoever waits no longer for an answer need not wait longer for the rest of one.
+std::chrono::milliseconds Connection::mid_message() const
+{
+    return std::max(options_.patience, kLeastPause);
 }
 
 std::optional<Error> Connection::broken() const

@@ -105,6 +105,7 @@ private:
     Result<Reply> await(Pending& pending, std::uint16_t id, const Request& request,
                         std::chrono::milliseconds patience, io::Clock::time_point deadline);
     std::chrono::milliseconds patience_for(const Request& request) const;
+    std::chrono::milliseconds mid_message() const;
     Error worded(Error error, std::string_view what) const;
 
     void read_loop(Wire& wire);

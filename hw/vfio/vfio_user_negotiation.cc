@@ -114,8 +114,8 @@ Result<void> Connection::take_version(std::span<const std::byte> text, std::vect
     const auto twin = GW_TRY(twin_index(c, fds.size()));
     if (!twin)
         return ok();
-    twin_ =
-        std::make_unique<Wire>(GW_TRY(io::SocketChannel::adopt(std::move(fds[*twin]))), cancel_);
+    twin_ = std::make_unique<Wire>(GW_TRY(io::SocketChannel::adopt(std::move(fds[*twin]))), cancel_,
+                                   mid_message());
     twin_reader_ =
         NamedThread("vfio-user/twin", [this](const std::stop_token&) { read_loop(*twin_); });
     return ok();

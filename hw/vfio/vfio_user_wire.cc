@@ -8,11 +8,6 @@ namespace godwit::hw::vfio::user {
 
 namespace {
 
-using namespace std::chrono_literals;
-
-// A message that began goes on within this time.
-constexpr auto kMidMessage = 5000ms;
-
 // Drops `count` bytes from the front of a list of pieces.
 void advance(std::vector<iovec>& pieces, std::size_t count)
 {
@@ -131,7 +126,7 @@ Result<Wire::Head> Wire::receive_head()
                                      "the server closed the connection in the middle of a message");
         have += got->bytes;
         std::ranges::move(got->fds, std::back_inserter(head.fds));
-        patience.deadline = io::deadline_in(kMidMessage);
+        patience.deadline = io::deadline_in(mid_message_);
     }
     std::ranges::copy(raw, std::as_writable_bytes(std::span(&head.header, 1)).begin());
     if (head.header.size < sizeof(Header))
@@ -160,12 +155,12 @@ Result<void> Wire::receive_within(std::span<std::byte> into, const io::Patience&
 
 Result<void> Wire::receive(std::span<std::byte> into)
 {
-    return receive_within(into, {.cancel = cancel_, .deadline = io::deadline_in(kMidMessage)});
+    return receive_within(into, {.cancel = cancel_, .deadline = io::deadline_in(mid_message_)});
 }
 
 Result<void> Wire::drop(std::size_t count)
 {
-    const io::Patience patience{.cancel = cancel_, .deadline = io::deadline_in(kMidMessage)};
+    const io::Patience patience{.cancel = cancel_, .deadline = io::deadline_in(mid_message_)};
     std::array<std::byte, 4096> bin;
     while (count != 0) {
         const std::size_t now = std::min(count, bin.size());

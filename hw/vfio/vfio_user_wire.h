@@ -27,8 +27,10 @@ namespace godwit::hw::vfio::user {
 ///          socket useless: broken() then holds for sends.
 class Wire {
 public:
-    Wire(std::unique_ptr<io::SocketChannel> channel, io::Cancel cancel)
-        : channel_(std::move(channel)), cancel_(std::move(cancel))
+    /// `mid_message`: how long a message that began may stop in the middle.
+    Wire(std::unique_ptr<io::SocketChannel> channel, io::Cancel cancel,
+         std::chrono::milliseconds mid_message)
+        : channel_(std::move(channel)), cancel_(std::move(cancel)), mid_message_(mid_message)
     {}
 
     /// A message of `header` (whose size is set here) and `pieces`, with `fds` along its first
@@ -55,6 +57,7 @@ private:
 
     std::unique_ptr<io::SocketChannel> channel_;
     io::Cancel cancel_;
+    std::chrono::milliseconds mid_message_;
     std::mutex send_mutex_;
     bool torn_ = false;  // send_mutex_: a message was sent in part only
 };
