@@ -67,7 +67,7 @@ Result<void> KvmAccelerator::prepare(const system::AcceleratorNeeds& needs)
     const Log log = vm_->log().with_category("kvm");
     GW_TRY(machine_->create_irqchip(needs.pit));
     irqchip_ = GW_TRY(KvmIrqchip::create(*machine_, needs.pit, log));
-    slots_ = std::make_unique<MemorySlots>(*machine_, gate_, log);
+    slots_ = std::make_unique<MemorySlots>(*machine_, gate_, log, vm_->recorder());
     gate_.set_kick([this] {
         for (system::Vcpu* vcpu : vm_->vcpus())
             vcpu->kick();

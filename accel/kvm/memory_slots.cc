@@ -23,6 +23,9 @@ system::MemorySection whole_pages(const system::MemorySection& section)
     return section.part(start, end - start);
 }
 
+/// What is asked about; nothing: everything, of the rings.
+constexpr TraceEvent<std::uint64_t, std::uint64_t> kTraceSync{"kvm_dirty_sync", {"start", "size"}};
+
 bool wanted(const system::MemorySection& section)
 {
     return section.kind != system::RegionKind::Io && section.block != nullptr;
@@ -30,8 +33,9 @@ bool wanted(const system::MemorySection& section)
 
 }  // namespace
 
-MemorySlots::MemorySlots(const KvmMachine& machine, RunGate& gate, Log log)
-    : machine_(machine), gate_(gate), log_(std::move(log))
+MemorySlots::MemorySlots(const KvmMachine& machine, RunGate& gate, Log log,
+                         FlightRecorder& recorder)
+    : machine_(machine), gate_(gate), log_(std::move(log)), recorder_(recorder)
 {
     const int slots = machine.extension(KVM_CAP_NR_MEMSLOTS);
     max_slots_ = slots > 0 ? static_cast<std::uint32_t>(slots) : 32;
@@ -203,6 +207,7 @@ void MemorySlots::log_global_stop()
 
 void MemorySlots::log_sync(const system::MemorySection& section)
 {
+    recorder_.record(kTraceSync, section.start, section.size);
     for_slots(section, [this](Slot& slot) {
         if (slot.logging)
             sync(slot);
@@ -211,6 +216,7 @@ void MemorySlots::log_sync(const system::MemorySection& section)
 
 void MemorySlots::log_sync_global(bool)
 {
+    recorder_.record(kTraceSync, 0, 0);
     harvest();
 }
 

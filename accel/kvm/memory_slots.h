@@ -8,6 +8,7 @@
 #include "accel/kvm/run_gate.h"
 #include "system/memory_listener.h"
 #include "system/populated_pages.h"
+#include "util/flight_recorder.h"
 #include "util/log.h"
 #include "util/thread.h"
 
@@ -34,7 +35,8 @@ namespace godwit::accel::kvm {
 ///          KVM_CLEAR_DIRTY_LOG.
 class MemorySlots : public system::MemoryListener {
 public:
-    MemorySlots(const KvmMachine& machine, RunGate& gate, Log log);
+    /// Each sync leaves "kvm_dirty_sync" in `recorder`.
+    MemorySlots(const KvmMachine& machine, RunGate& gate, Log log, FlightRecorder& recorder);
     ~MemorySlots() override;
 
     std::string_view name() const noexcept override { return "kvm-memory"; }
@@ -97,6 +99,7 @@ private:
     const KvmMachine& machine_;
     RunGate& gate_;
     Log log_;
+    FlightRecorder& recorder_;
     mutable std::mutex mutex_;  // guards all below; taken after the machine lock
     Slots slots_;
     std::vector<std::uint32_t> free_ids_;
