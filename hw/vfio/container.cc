@@ -2,6 +2,7 @@
 #include "hw/vfio/container.h"
 
 #include "system/vm.h"
+#include "util/flight_recorder.h"
 #include "util/log.h"
 
 #include <algorithm>
@@ -11,6 +12,8 @@
 namespace godwit::hw::vfio {
 
 namespace {
+
+constexpr TraceEvent<std::string_view, bool> kTraceSync{"vfio_dirty_sync", {"container", "last"}};
 
 std::uint64_t round_down(std::uint64_t value, std::uint64_t unit)
 {
@@ -289,6 +292,7 @@ void Container::log_sync_global(bool last)
         members_, [](const Member& member) { return !member.device.sync_in_precopy; });
     if (only_at_the_end && !last)
         return;
+    vm_.recorder().record(kTraceSync, backend_->name(), last);
     for (const auto& [iova, mapped] : mappings_) {
         if (!mapped.guest_ram || !mapped.dma.writable)
             continue;
