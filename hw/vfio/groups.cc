@@ -34,10 +34,12 @@ GroupSet::GroupSet(system::Vm& vm, std::shared_ptr<Kernel> kernel)
 
 GroupSet::~GroupSet() = default;
 
-Result<GroupSet::Opened> GroupSet::open(unsigned number, const std::string& device)
+Result<GroupSet::Opened> GroupSet::open(unsigned number, const std::string& device,
+                                        const std::string& vf_token)
 {
     const std::shared_ptr<Group> group = GW_TRY(group_of(number));
-    std::vector<char> name(device.begin(), device.end());
+    const std::string asked = vf_token.empty() ? device : device + " vf_token=" + vf_token;
+    std::vector<char> name(asked.begin(), asked.end());
     name.push_back('\0');
     const int fd = GW_TRY(with_context(kernel_->ioctl(group->fd.get(), request::kGroupGetDeviceFd,
                                                       std::as_writable_bytes(std::span(name))),

@@ -33,8 +33,10 @@ public:
         UniqueFd device;
         std::shared_ptr<Container> container;
     };
-    /// `device` is the name the kernel gives it: "0000:3b:00.1".
-    Result<Opened> open(unsigned group, const std::string& device);
+    /// `device` is the name the kernel gives it: "0000:3b:00.1". `vf_token`: a UUID, for a virtual
+    /// function whose physical one asks for it; else empty.
+    Result<Opened> open(unsigned group, const std::string& device,
+                        const std::string& vf_token = {});
 
     // What an open device holds, in the order in which it lets go.
     struct ContainerFile;

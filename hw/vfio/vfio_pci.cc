@@ -7,6 +7,7 @@
 #include "system/property.h"
 #include "system/vm.h"
 
+#include <cctype>
 #include <charconv>
 #include <cstdio>
 #include <fmt/format.h>
@@ -44,6 +45,19 @@ Result<std::string> full_address(const std::string& text)
     return fmt::format("{:04x}:{:02x}:{:02x}.{:x}", domain, bus, slot, function);
 }
 
+/// "8-4-4-4-12" hexadecimal digits.
+bool is_uuid(std::string_view text)
+{
+    if (text.size() != 36)
+        return false;
+    for (std::size_t n = 0; n < text.size(); ++n) {
+        const bool dash = n == 8 || n == 13 || n == 18 || n == 23;
+        if (dash ? text[n] != '-' : std::isxdigit(static_cast<unsigned char>(text[n])) == 0)
+            return false;
+    }
+    return true;
+}
+
 std::string last_part(const std::string& path)
 {
     return path.substr(path.rfind('/') + 1);
@@ -70,6 +84,12 @@ Result<VfioDevice::Opened> VfioPci::open()
 {
     if (!fd_.empty() && iommufd_ == nullptr)
         return Error(Errc::InvalidArgument, "Use FD passing only with iommufd backend");
+    if (!vf_token_.empty() && !is_uuid(vf_token_))
+        return Error(
+            Errc::InvalidArgument,
+            fmt::format("Property 'vfio-pci.vf-token' doesn't take value '{}'", vf_token_));
+    if (!vf_token_.empty() && iommufd_ != nullptr)
+        return Error(Errc::InvalidArgument, "vf-token needs a group: a cdev does not take one");
     if (!fd_.empty())
         return with_context(open_cdev({}, fmt::format("VFIO_FD{}", fd_)), "vfio");
     const std::string sysfs = GW_TRY(sysfs_path());
@@ -88,7 +108,7 @@ Result<VfioDevice::Opened> VfioPci::open_group(const std::string& sysfs, const s
     const auto parsed = std::from_chars(number.data(), number.data() + number.size(), group);
     if (parsed.ec != std::errc() || parsed.ptr != number.data() + number.size())
         return Error(Errc::BadFormat, fmt::format("'{}' is no group", link));
-    GroupSet::Opened opened = GW_TRY(groups_->open(group, name));
+    GroupSet::Opened opened = GW_TRY(groups_->open(group, name, vf_token_));
     return Opened{.device = std::make_unique<KernelDevice>(groups_->shared_kernel(), name,
                                                            std::move(opened.device)),
                   .container = std::move(opened.container)};
@@ -137,6 +157,7 @@ Result<void> register_vfio_pci(system::TypeRegistry& types, std::shared_ptr<Grou
     properties.push_back(property<&VfioPci::host_>("host"));
     properties.push_back(property<&VfioPci::sysfsdev_>("sysfsdev"));
     properties.push_back(property<&VfioPci::fd_>("fd"));
+    properties.push_back(property<&VfioPci::vf_token_>("vf-token"));
     properties.push_back(system::link_property<&VfioPci::iommufd_>("iommufd", "iommufd"));
     return types.add({.name = "vfio-pci",
                       .parent = "pci-device",

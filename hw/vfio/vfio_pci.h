@@ -17,7 +17,8 @@ class TypeRegistry;
 namespace godwit::hw::vfio {
 
 /// Properties  host=[dddd:]bb:dd.f or sysfsdev=PATH; iommufd=ID for its cdev and page tables, then
-///             also fd=N, a cdev that somebody opened. Without iommufd: group and container.
+///             also fd=N, a cdev that somebody opened. Without iommufd: group and container, and
+///             vf-token=UUID for a virtual function that asks for one.
 class VfioPci final : public VfioDevice {
 public:
     explicit VfioPci(std::shared_ptr<GroupSet> groups);
@@ -26,6 +27,7 @@ public:
     std::string host_;
     std::string sysfsdev_;
     std::string fd_;
+    std::string vf_token_;
     Iommufd* iommufd_ = nullptr;
 
 protected:

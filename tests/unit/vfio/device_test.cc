@@ -400,6 +400,29 @@ TEST(VfioPci, AFailureAtAnyStepLeavesNothingBehind)
     }
 }
 
+TEST(VfioPci, ShowsTheTokenThatAPhysicalFunctionAsksFor)
+{
+    const std::string token = "ba0bfd9a-f3dd-4b0e-9c43-7ff21ab4bc86";
+    House house;
+    DeviceSpec spec = full_spec();
+    spec.vf_token = token;
+    house.kernel->add(spec);
+    const auto opened = [&](const std::string& with) {
+        Json properties{{"host", "0000:3b:00.0"}};
+        if (!with.empty())
+            properties["vf-token"] = with;
+        auto added = house.vm->devices().add_builtin("vfio-pci", house.bus.get(), properties);
+        return added ? std::string() : added.error().message();
+    };
+    EXPECT_NE(opened("").find("Permission denied"), std::string::npos);
+    std::string other = token;
+    other[0] = '0';
+    EXPECT_NE(opened(other).find("Permission denied"), std::string::npos);
+    EXPECT_EQ(opened(other).find(other), std::string::npos) << "it is a secret";
+    EXPECT_NE(opened("1234").find("doesn't take value '1234'"), std::string::npos);
+    EXPECT_EQ(opened(token), "");
+}
+
 TEST(VfioPci, TakesACdevThatIsHandedIn)
 {
     House house;

@@ -49,6 +49,7 @@ struct DeviceSpec {
     std::uint64_t msix_table = 0;
     std::uint64_t msix_pending = 0x800;
     bool can_reset = true;
+    std::string vf_token{};  ///< that its physical function asks for
 
     Dialect dialect = Dialect::V2;
     bool p2p = true;

@@ -305,8 +305,14 @@ int GroupFile::device_fd(std::span<const std::byte> name)
         return -EINVAL;
     const std::string wanted(reinterpret_cast<const char*>(name.data()),
                              ::strnlen(reinterpret_cast<const char*>(name.data()), name.size()));
+    const std::size_t blank = wanted.find(' ');
+    const std::string token = blank == std::string::npos ? "" : wanted.substr(blank + 1);
     for (const auto& device : devices_)
-        if (device->spec().address == wanted)
+        if (device->spec().address == wanted.substr(0, blank) && !device->spec().vf_token.empty() &&
+            token != "vf_token=" + device->spec().vf_token)
+            return -EACCES;
+    for (const auto& device : devices_)
+        if (device->spec().address == wanted.substr(0, blank))
             return kernel_.install(std::make_shared<DeviceFile>(kernel_, device, false));
     return -ENODEV;
 }
