@@ -183,6 +183,8 @@ std::vector<system::Property> device_properties()
         property<&VfioDevice::migration_events_>("migration-events", false),
         property<&VfioDevice::skip_vendor_capability_check_>("skip-vsc-check", true),
         property<&VfioDevice::no_mmap_>("x-no-mmap", false),
+        property<&VfioDevice::state_timeout_ms_>(
+            "x-state-timeout", 10'000U, "milliseconds that a change of its state may take"),
     };
 }
 

@@ -54,6 +54,7 @@ public:
     bool migration_events_ = false;
     bool skip_vendor_capability_check_ = true;
     bool no_mmap_ = false;
+    std::uint32_t state_timeout_ms_ = 10'000;  ///< x-state-timeout
 
     MigrationProperties migration_properties() const;
     /// The devices it stops and starts with: all of one machine (types.cc). One alone makes its

@@ -26,6 +26,18 @@ public:
     Host(VfioDevice& device, MigrationGroup& group) : device_(device), group_(group) {}
 
     const std::string& name() const override { return device_.device_name(); }
+    std::chrono::milliseconds patience() const override
+    {
+        return std::chrono::milliseconds(device_.state_timeout_ms_);
+    }
+    bool insists_on_multifd() const override
+    {
+        return device_.migration_properties().multifd_transfer == OnOffAuto::On;
+    }
+    void warn(Error error) override
+    {
+        device_.vm().log().warn(std::move(error).context("vfio").message());
+    }
     Result<void> save_config(migration::StreamWriter& out) override
     {
         return device_.save_config(out);
@@ -37,8 +49,6 @@ public:
     Result<void> recover_by_reset() override { return device_.recover_by_reset(); }
     void state_changed(MigrationState state) override
     {
-        if (state == MigrationState::Running)
-            device_.rearm_if_needed();
         if (state == MigrationState::Running)  // some devices take no eventfds before
             device_.rearm_if_needed();
         if (!device_.migration_properties().events || state == MigrationState::Error)

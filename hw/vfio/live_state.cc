@@ -111,8 +111,17 @@ Result<void> VfioLiveState::check_lost() const
 /// Back to `to`, and if the device refuses, by a reset.
 void VfioLiveState::recover(MigrationState to) noexcept
 {
-    if (auto moved = move(to); !moved && !is_gone(moved.error()))
-        (void)reset_device();
+    // A driver that hangs in a call holds the device: it is out of reach, its guest is not.
+    auto moved =
+        worker_.busy() ? Error(Errc::TimedOut, name() + ": it still changes its state") : move(to);
+    if (moved)
+        return;
+    const bool gone = is_gone(moved.error());
+    host_.warn(std::move(moved).error());
+    if (gone)
+        return;
+    if (auto reset = reset_device(); !reset)
+        host_.warn(std::move(reset).error());
 }
 
 Result<void> VfioLiveState::reset_device()
@@ -129,7 +138,16 @@ void VfioLiveState::was_reset() noexcept
     const auto guard = walker_->lock();
     if (saving_ && vfio::is_saving(walker_->state()))
         lost_ = true;
+    loaded_ = false;
     walker_->was_reset();
+}
+
+Result<void> VfioLiveState::may_run() const
+{
+    if (loaded_ && walker_->state() == MigrationState::Running)
+        return Error(Errc::BadState,
+                     "device state RUNNING: it was reset, and what it had taken in is lost");
+    return ok();
 }
 
 Result<void> VfioLiveState::cannot_run(Error error)
@@ -164,6 +182,12 @@ Result<void> VfioLiveState::setup(StreamWriter& out, const migration::SourceCont
         return Error(
             Errc::Unsupported,
             fmt::format("{}: VFIO migration is not supported with background snapshot", name()));
+    if (host_.insists_on_multifd())
+        return Error(
+            Errc::Unsupported,
+            fmt::format("{}: Multifd device transfer requested but unsupported in the current "
+                        "config",
+                        name()));
     ack_wanted_ = context.capabilities.has(Capability::SwitchoverAck);
     {
         const auto guard = walker_->lock();

@@ -41,6 +41,12 @@ class MigrationHost {
 public:
     virtual ~MigrationHost() = default;
     virtual const std::string& name() const = 0;
+    /// For one change of state.
+    virtual std::chrono::milliseconds patience() const = 0;
+    /// Its state has to go through multifd channels, or not at all.
+    virtual bool insists_on_multifd() const = 0;
+    /// Something failed that does not end the migration.
+    virtual void warn(Error error) = 0;
     /// What this program keeps of it: the device itself may not be asked in STOP_COPY.
     virtual Result<void> save_config(migration::StreamWriter& out) = 0;
     virtual Result<void> load_config(migration::StreamReader& in) = 0;
@@ -96,9 +102,11 @@ public:
     MigrationState state() const override { return walker_->state(); }
     StateSet states() const override { return walker_->states(); }
     StateWorker& worker() override { return worker_; }
+    std::chrono::milliseconds patience() const override { return host_.patience(); }
     Result<void> walk_to(MigrationState to) override;
     void arrived(MigrationState at) override;
     bool is_saving_now() const override { return saving_; }
+    Result<void> may_run() const override;
     Result<void> cannot_run(Error error) override;
 
     void was_reset() noexcept;

@@ -4,6 +4,7 @@
 #include "hw/vfio/state_worker.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace godwit::hw::vfio {
 
@@ -32,10 +33,11 @@ bool MigrationGroup::lacks_p2p() const
 /// Moves every member that `target` names a state for, all at once; returns who did not arrive.
 std::vector<MigrationGroup::Failure> MigrationGroup::move_all(const Target& target)
 {
-    const auto deadline = std::chrono::steady_clock::now() + deadline_;
+    const auto begin = std::chrono::steady_clock::now();
     struct Under {
         GroupMember* member;
         MigrationState to;
+        StateWorker::Deadline deadline;
     };
     std::vector<Under> under;
     std::vector<Failure> failures;
@@ -43,16 +45,17 @@ std::vector<MigrationGroup::Failure> MigrationGroup::move_all(const Target& targ
         const auto to = target(*member);
         if (!to || member->state() == *to)
             continue;
+        const auto deadline = begin + member->patience();
         auto sent = member->worker().submit(
             "the change to device state " + std::string(to_string(*to)),
             [member, to = *to] { return member->walk_to(to); }, deadline);
         if (sent)
-            under.push_back({member, *to});
+            under.push_back({member, *to, deadline});
         else
             failures.push_back({member, std::move(sent).error()});
     }
     for (const Under& one : under) {
-        if (auto moved = one.member->worker().await(deadline); !moved)
+        if (auto moved = one.member->worker().await(one.deadline); !moved)
             failures.push_back({one.member, std::move(moved).error()});
         else
             one.member->arrived(one.to);
@@ -110,7 +113,12 @@ Result<void> MigrationGroup::stop_all()
 
 Result<void> MigrationGroup::start_all()
 {
-    auto failures = move_all([](const GroupMember&) { return MigrationState::Running; });
+    std::vector<Failure> failures;
+    for (GroupMember* member : members_)
+        if (auto may = member->may_run(); !may)
+            failures.push_back({member, std::move(may).error()});
+    std::ranges::move(move_all([](const GroupMember&) { return MigrationState::Running; }),
+                      std::back_inserter(failures));
     Result<void> result = ok();
     for (Failure& failure : failures) {
         auto saved = failure.member->cannot_run(std::move(failure.error));

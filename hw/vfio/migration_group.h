@@ -30,31 +30,32 @@ public:
     virtual MigrationState state() const = 0;
     virtual StateSet states() const = 0;
     virtual StateWorker& worker() = 0;
+    /// What it may take for one round of all.
+    virtual std::chrono::milliseconds patience() const = 0;
     /// All steps to a state, without the machine lock.
     virtual Result<void> walk_to(MigrationState to) = 0;
     /// It has arrived: the event, and what waits for a device that runs.
     virtual void arrived(MigrationState at) = 0;
     /// It takes part in an outgoing migration.
     virtual bool is_saving_now() const = 0;
+    /// Whether what it took in is still there, so that it may go on.
+    virtual Result<void> may_run() const = 0;
     /// It did not become RUNNING: the last resort.
     virtual Result<void> cannot_run(Error error) = 0;
 };
 
 /// Order    on a stop, in the first round: all to a state without peer traffic; in the second: all
 ///          to STOP, or to STOP_COPY what is being saved. On a start, all without peer traffic
-///          first, then all to RUNNING. Each step of all devices at once, within one deadline.
+///          first, then all to RUNNING. Each step of all devices at once: a round takes as long as
+///          the most patient of them allows.
 /// Threads  with the machine lock.
 /// Errors   the first device's, named; the others are moved all the same.
 class MigrationGroup {
 public:
-    /// What the slowest device may take for one step of all.
-    static constexpr std::chrono::milliseconds kDeadline{10'000};
-
     explicit MigrationGroup(system::RunStateMachine& run_state) : run_state_(run_state) {}
 
     [[nodiscard]] Registration add(GroupMember& member);
     const std::vector<GroupMember*>& members() const noexcept { return members_; }
-    void set_deadline(std::chrono::milliseconds deadline) noexcept { deadline_ = deadline; }
 
     /// The two rounds, as the run state has them.
     Result<void> prepare(bool running);
@@ -78,7 +79,6 @@ private:
 
     system::RunStateMachine& run_state_;
     std::vector<GroupMember*> members_;
-    std::chrono::milliseconds deadline_ = kDeadline;
     Registration run_state_handler_;
 };
 

@@ -36,6 +36,12 @@ Result<void> StateWorker::submit(std::string what, Task task, Deadline deadline)
     return ok();
 }
 
+bool StateWorker::busy() const
+{
+    const std::lock_guard guard(mutex_);
+    return busy_;
+}
+
 Result<void> StateWorker::await(Deadline deadline)
 {
     std::unique_lock lock(mutex_);

@@ -31,11 +31,13 @@ public:
     /// `what` is for the message of a deadline missed: "STOP_COPY".
     Result<void> submit(std::string what, Task task, Deadline deadline);
     Result<void> await(Deadline deadline);
+    /// A task runs, perhaps one that await() gave up. Any thread.
+    bool busy() const;
 
 private:
     void run(const std::stop_token& stop);
 
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::condition_variable_any woken_;
     std::optional<Task> task_;            // mutex_
     std::optional<Result<void>> result_;  // mutex_

@@ -22,6 +22,9 @@ class TestHost final : public MigrationHost {
 public:
     explicit TestHost(OpenDevice& open) : open_(open) {}
     const std::string& name() const override { return open_.backend->name(); }
+    std::chrono::milliseconds patience() const override { return std::chrono::seconds(10); }
+    bool insists_on_multifd() const override { return multifd; }
+    void warn(godwit::Error error) override { warnings.push_back(error.message()); }
     Result<void> save_config(StreamWriter& out) override
     {
         out.put_be32(0x0fd11b36);
@@ -39,6 +42,8 @@ public:
     std::uint64_t untracked_bytes() override { return untracked; }
 
     std::vector<MigrationState> events;
+    std::vector<std::string> warnings;
+    bool multifd = false;
     std::uint32_t config = 0;
     bool refuse_config = false;
     std::uint64_t untracked = 0;
@@ -480,7 +485,7 @@ TEST(LiveStateFormat, WhatNoSourceSendsIsRefused)
               std::string::npos);
 }
 
-TEST(LiveStateFormat, PostcopyAndSnapshotsAreRefusedInQemusWords)
+TEST(LiveStateFormat, WhatCannotGoTogetherIsRefusedInQemusWords)
 {
     Side from(spec_of(Dialect::V2, true, true));
     StreamWriter out;
@@ -493,6 +498,11 @@ TEST(LiveStateFormat, PostcopyAndSnapshotsAreRefusedInQemusWords)
     s.set(Capability::BackgroundSnapshot, true);
     EXPECT_EQ(message_of(from.live.setup(out, {s})),
               "0000:3b:00.0: VFIO migration is not supported with background snapshot");
+    from.live.cleanup();
+    from.host.multifd = true;
+    EXPECT_EQ(message_of(from.live.setup(out, {Capabilities()})),
+              "0000:3b:00.0: Multifd device transfer requested but unsupported in the current "
+              "config");
     from.live.cleanup();
     EXPECT_EQ(from.device().state(), Running);
 }

@@ -51,6 +51,7 @@ public:
     MigrationState state() const override { return state_; }
     StateSet states() const override { return states_; }
     StateWorker& worker() override { return worker_; }
+    std::chrono::milliseconds patience() const override { return time; }
     Result<void> walk_to(MigrationState to) override
     {
         if (before)
@@ -63,6 +64,7 @@ public:
     }
     void arrived(MigrationState at) override { events.push_back(at); }
     bool is_saving_now() const override { return saving; }
+    Result<void> may_run() const override { return ok(); }
     Result<void> cannot_run(godwit::Error error) override
     {
         if (!resets)
@@ -76,6 +78,7 @@ public:
     std::optional<MigrationState> refuses;
     bool saving = false;
     bool resets = true;
+    std::chrono::milliseconds time{10'000};
     std::vector<MigrationState> events;
     std::atomic<MigrationState> state_{Running};
 
@@ -160,7 +163,7 @@ TEST_F(MigrationGroupTest, OneDeadlineForAllAndTheSlowOneIsNamed)
             go.wait(10000);
     };
     add();
-    group_.set_deadline(30ms);
+    members_[1]->time = 30ms;
     auto stopped = run_state_.stop(system::RunState::Paused);
     ASSERT_FALSE(stopped);
     EXPECT_EQ(stopped.error().code(), Errc::TimedOut);
@@ -168,7 +171,7 @@ TEST_F(MigrationGroupTest, OneDeadlineForAllAndTheSlowOneIsNamed)
               "vfio: dev1: the change to device state STOP took too long");
     EXPECT_EQ(members_[2]->state(), Stop) << "the others are moved all the same";
     // It still hangs, and is not asked a second thing meanwhile; the way back is a reset.
-    group_.set_deadline(10ms);
+    members_[1]->time = 10ms;
     (void)run_state_.start();
     EXPECT_EQ(members_[0]->state(), Running);
     EXPECT_GT(diary_.lines.size(), diary_.first("dev1 reset"));
