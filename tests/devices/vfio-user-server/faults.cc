@@ -50,6 +50,8 @@ Result<void> parse_place(const OptionList& options, Fault& fault)
             known |= command_name(n) == fault.command;
         if (!known)
             return bad("command", fault.command);
+        if (const std::string* in = options.find("in"))
+            fault.in = GW_TRY(state_or_any("in", *in));
         ++places;
     }
     if (const std::string* to = options.find("to")) {
@@ -82,7 +84,8 @@ std::string_view to_string(FaultKind kind) noexcept
 Result<Fault> Fault::parse(std::string_view text)
 {
     const OptionList options = GW_TRY(OptionList::parse(text, "kind"));
-    GW_TRY(options.only({"kind", "command", "to", "arc", "after", "count", "errno", "leave"}));
+    GW_TRY(
+        options.only({"kind", "command", "in", "to", "arc", "after", "count", "errno", "leave"}));
     Fault fault;
     const std::string kind = GW_TRY(options.require_string("kind"));
     std::size_t n = 0;
@@ -140,9 +143,9 @@ std::optional<Fault> Faults::take(Matches matches)
     return std::nullopt;
 }
 
-std::optional<Fault> Faults::at_command(std::string_view command)
+std::optional<Fault> Faults::at_command(std::string_view command, State now)
 {
-    return take([&](const Fault& f) { return f.command == command; });
+    return take([&](const Fault& f) { return f.command == command && f.in.value_or(now) == now; });
 }
 
 std::optional<Fault> Faults::at_wish(State to)

@@ -5,6 +5,7 @@
 //   kind=refuse,arc=PRE_COPY_P2P:STOP_COPY,errno=EIO     one step of a walk; '*' is any state
 //   kind=hang,to=RESUMING                                a wish for a state, before its first step
 //   kind=short-read,command=MIG_DATA_READ,after=3        a command, from its fourth time on
+//   kind=hang,command=MIG_DATA_READ,in=STOP_COPY         a command in one state
 #pragma once
 
 #include "tests/devices/vfio-user-server/states.h"
@@ -33,6 +34,7 @@ std::string_view to_string(FaultKind kind) noexcept;
 struct Fault {
     FaultKind kind = FaultKind::Refuse;
     std::string command;            ///< "" = not of a command
+    std::optional<State> in;        ///< the command in this state only; nothing = any
     std::optional<State> to;        ///< wished state
     bool on_arc = false;            ///< a step ...
     std::optional<State> arc_from;  ///< ... from here; nothing = any
@@ -55,7 +57,7 @@ public:
     void clear() noexcept { faults_.clear(); }
     std::uint64_t fired() const noexcept { return fired_; }
 
-    std::optional<Fault> at_command(std::string_view command);
+    std::optional<Fault> at_command(std::string_view command, State now);
     std::optional<Fault> at_wish(State to);
     std::optional<Fault> at_arc(State from, State to);
 

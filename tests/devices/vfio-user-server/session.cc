@@ -114,7 +114,7 @@ bool Session::allowed_now(std::uint16_t command) const noexcept
 
 Result<bool> Session::fault_at(const Message& message)
 {
-    const auto fault = faults_.at_command(command_name(message.header.command));
+    const auto fault = faults_.at_command(command_name(message.header.command), migration_.state());
     if (!fault)
         return false;
     switch (fault->kind) {
