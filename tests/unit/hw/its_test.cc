@@ -109,6 +109,31 @@ TEST(Its, TranslatesWhatWasMapped)
     EXPECT_EQ(h.its->tables().devices().size(), 1u);
 }
 
+// What it caches is what the guest gave it, and nothing is ever under way: these change no
+// translation.
+TEST(Its, InvalidationsMovesOfPendingOnesAndClearsKeepTheMap)
+{
+    ItsHouse h;
+    h.start();
+    h.map_some();
+    h.give(mapd(9, kItts + 0x10000, 14));
+    h.give({0x0b | std::uint64_t{9} << 32, 8192 + 70, 3});  // MAPI: the event is the interrupt
+    const auto before = h.its->tables();
+    h.give(on_event(0x04, 7, 0));                                       // CLEAR
+    h.give(on_event(0x0c, 7, 0));                                       // INV
+    h.give({0x0d, 0, 3});                                               // INVALL
+    h.give({0x0e, 0, std::uint64_t{2} << 16, std::uint64_t{1} << 16});  // MOVALL
+    h.give({0x05});                                                     // SYNC
+    EXPECT_EQ(h.get(0x90), h.next) << std::hex << h.get(0xc000);
+    EXPECT_EQ(h.get(0xc008), 0u);
+    EXPECT_EQ(h.its->tables(), before);
+    h.write_event(9, 8192 + 70);
+    EXPECT_EQ(h.get(0xc020), (8192 + 70) | std::uint64_t{2} << 32);
+    h.give(mapc(3, 0, false));  // MAPC takes a collection away, and its interrupts with it
+    h.write_event(9, 8192 + 70);
+    EXPECT_EQ(h.get(0xc010), 1u);
+}
+
 TEST(Its, DoesNothingUntilItIsEnabled)
 {
     ItsHouse h;
