@@ -296,9 +296,9 @@ std::int64_t MigrationEngine::v1_read(std::span<std::byte> into, std::uint64_t o
     const std::size_t width = offset == v1::kDeviceState || offset == 4 ? 4 : 8;
     if (into.size() != width || offset % width != 0)
         return -EINVAL;
-    if (const int planned = std::exchange(device_.faults.read, 0);
-        planned != 0 && offset != v1::kDeviceState)
-        return -planned;
+    if (offset != v1::kDeviceState)
+        if (const int planned = std::exchange(device_.faults.read, 0); planned != 0)
+            return -planned;
     std::uint64_t value = 0;
     switch (offset) {
     case v1::kDeviceState:
