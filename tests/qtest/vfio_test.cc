@@ -2,10 +2,9 @@
 //
 // /vfio/...: machines with devices behind vfio-user move while the devices write into their memory.
 #include "tests/qtest/libqtest/migration.h"
-#include "tests/qtest/vfio_support.h"
+#include "tests/qtest/vfio_side.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <memory>
@@ -14,77 +13,7 @@
 namespace godwit::qtest {
 namespace {
 
-constexpr std::uint32_t kMib = 1 << 20;
-constexpr std::uint64_t kRings = 40 * kMib;  // one a MiB
-constexpr std::uint32_t kSlots = 3000;
-constexpr std::uint32_t kRate = 20000;
 const Vmm::Options kOwnAccel{.qtest = true, .accel = ""};
-
-std::uint64_t ring_of(std::size_t device)
-{
-    return kRings + device * kMib;
-}
-
-/// GODWIT_CHAOS=long: all there is, not a sample.
-bool long_form()
-{
-    const char* form = std::getenv("GODWIT_CHAOS");
-    return form != nullptr && form == std::string_view("long");
-}
-
-/// A machine with its devices.
-class Side {
-public:
-    struct Options {
-        std::size_t devices = 1;
-        std::vector<std::string> server;   ///< options of each device's server
-        std::vector<std::string> machine;  ///< besides those of vfio_machine()
-        std::string properties;            ///< of each vfio-user-pci
-        bool incoming = false;
-        Vmm::Options vmm;
-    };
-    explicit Side(const Options& options)
-    {
-        std::vector<DeviceServer*> all;
-        for (std::size_t n = 0; n < options.devices; ++n) {
-            std::vector<std::string> words = options.server;
-            words.insert(words.end(), {"--id", std::to_string(n + 1), "--seed",
-                                       std::to_string(options.incoming ? 100 : n + 1)});
-            servers_.push_back(std::make_unique<DeviceServer>(words));
-            all.push_back(servers_.back().get());
-        }
-        auto arguments = vfio_machine(all, "64M", options.properties);
-        arguments.insert(arguments.end(), options.machine.begin(), options.machine.end());
-        if (options.incoming)
-            arguments.insert(arguments.end(), {"-incoming", "defer"});
-        vmm_ = std::make_unique<Vmm>(arguments, options.vmm);
-    }
-    Vmm& vmm() { return *vmm_; }
-    DeviceServer& device(std::size_t n) { return *servers_[n]; }
-    std::size_t devices() const { return servers_.size(); }
-
-    void start_engines()
-    {
-        for (std::size_t n = 0; n < devices(); ++n)
-            device(n).start(ring_of(n), kSlots, kRate);
-        for (std::size_t n = 0; n < devices(); ++n)
-            device(n).wait_for("next", kSlots);
-    }
-    /// The engines go on, and then their rings are right.
-    void expect_engines_right()
-    {
-        for (std::size_t n = 0; n < devices(); ++n) {
-            device(n).wait_for("next", device(n).next() + kSlots / 2);
-            device(n).ask("stop");
-            expect_ring_right(vmm().qtest(), device(n), ring_of(n), kSlots);
-            device(n).start(ring_of(n), kSlots, kRate);
-        }
-    }
-
-private:
-    std::vector<std::unique_ptr<DeviceServer>> servers_;
-    std::unique_ptr<Vmm> vmm_;
-};
 
 /// What each device of the target says about its arrival.
 void expect_arrived(Side& source, Side& target)
@@ -142,10 +71,24 @@ INSTANTIATE_TEST_SUITE_P(
         return name;
     });
 
-TEST(VfioSoak, ManyMovesInARowLoseNothing)
+/// How many devices.
+class VfioSoak : public testing::TestWithParam<std::size_t> {};
+class VfioKvmGuest : public testing::TestWithParam<std::size_t> {};
+class VfioSynthGuest : public testing::TestWithParam<std::size_t> {};
+
+std::string devices_name(const testing::TestParamInfo<std::size_t>& info)
 {
-    const int moves = long_form() ? 200 : 10;
-    Side::Options options{.devices = 2, .server = {"--state", "1M", "--churn", "500"}};
+    return info.param == 1 ? "one_device" : fmt::format("{}_devices", info.param);
+}
+
+INSTANTIATE_TEST_SUITE_P(With, VfioSoak, testing::Values(1, 4), devices_name);
+INSTANTIATE_TEST_SUITE_P(With, VfioKvmGuest, testing::Values(1, 4), devices_name);
+INSTANTIATE_TEST_SUITE_P(With, VfioSynthGuest, testing::Values(1, 4), devices_name);
+
+TEST_P(VfioSoak, ManyMovesInARowLoseNothing)
+{
+    const int moves = long_form() ? 200 : 5;
+    Side::Options options{.devices = GetParam(), .server = {"--state", "1M", "--churn", "500"}};
     auto here = std::make_unique<Side>(options);
     here->start_engines();
     options.incoming = true;
@@ -160,37 +103,46 @@ TEST(VfioSoak, ManyMovesInARowLoseNothing)
     here->expect_engines_right();
 }
 
-TEST(VfioGuests, ABootSectorGuestUnderKvmMovesWithItsDevice)
+/// A boot-sector guest under KVM that writes its memory and beats on its serial line.
+class BootSector {
+public:
+    Side::Options options(std::size_t devices, std::string_view side) const
+    {
+        return {.devices = devices,
+                .server = {"--state", "2M", "--churn", "1000"},
+                .machine = {"-accel", "kvm", "-drive",
+                            fmt::format("file={},format=raw,if=none,id=d0", disk_), "-device",
+                            "ide-hd,drive=d0", "-serial", fmt::format("file:{}", serial(side))},
+                .incoming = side == "target",
+                .vmm = kOwnAccel};
+    }
+    std::string serial(std::string_view side) const { return dir_.file(side); }
+
+private:
+    TempDir dir_;
+    std::string disk_ =
+        patched_disk(dir_, "memory_writer.img", 494, {kMib, 9 * kMib, kMib, 3 * kMib});
+};
+
+TEST_P(VfioKvmGuest, RunsOnAndNoRecordIsLostTornOrRepeated)
 {
     GW_SKIP_WITHOUT_KVM();
-    const TempDir dir;
-    const std::string disk =
-        patched_disk(dir, "memory_writer.img", 494, {kMib, 9 * kMib, kMib, 3 * kMib});
-    const auto options = [&](std::string_view side) {
-        return Side::Options{.devices = 1,
-                             .server = {"--state", "2M", "--churn", "1000"},
-                             .machine = {"-accel", "kvm", "-drive",
-                                         fmt::format("file={},format=raw,if=none,id=d0", disk),
-                                         "-device", "ide-hd,drive=d0", "-serial",
-                                         fmt::format("file:{}", dir.file(side))},
-                             .incoming = side == "target",
-                             .vmm = kOwnAccel};
-    };
-    Side source(options("source"));
+    const BootSector guest;
+    Side source(guest.options(GetParam(), "source"));
     ASSERT_TRUE(source.vmm().started());
     source.start_engines();
-    ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("source"), "B", 2));
-    Side target(options("target"));
+    ASSERT_NO_FATAL_FAILURE(wait_for_beats(guest.serial("source"), "B", 2));
+    Side target(guest.options(GetParam(), "target"));
     ASSERT_TRUE(target.vmm().started());
     ASSERT_NO_FATAL_FAILURE(move(source.vmm(), target.vmm(), Transport::Unix));
     ASSERT_NO_FATAL_FAILURE(expect_arrived(source, target));
-    ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("target"), "B", 3));
+    ASSERT_NO_FATAL_FAILURE(wait_for_beats(guest.serial("target"), "B", 3));
     target.expect_engines_right();
 }
 
-TEST(VfioGuests, ASyntheticGuestMovesWithItsDevices)
+TEST_P(VfioSynthGuest, RunsOnAndNoRecordIsLostTornOrRepeated)
 {
-    Side::Options options{.devices = 4,
+    Side::Options options{.devices = GetParam(),
                           .server = {"--state", "1M", "--churn", "500"},
                           .machine = {"-accel", "synth,working-set=16M,rate=100M", "-smp", "2"},
                           .vmm = kOwnAccel};
@@ -218,6 +170,8 @@ std::int64_t step_time(DeviceServer& device, std::string_view from, std::string_
     EXPECT_NE(found, 0) << from << " to " << to << " was never taken";
     return found;
 }
+
+constexpr const char* kSynced = "migration_dirty_sync";
 
 /// When the recorder last saw an event.
 std::int64_t trace_time(const Json& events, std::string_view name, std::string_view field = {},
@@ -255,7 +209,8 @@ TEST(VfioOrder, AllLeaveTheirPeersThenAllStopThenTablesAreFlushedThenMemoryGoesT
     const std::int64_t flushed = trace_time(sent, "its_flush");
     EXPECT_LT(last_p2p, first_stop) << "one stopped while another could still reach it";
     EXPECT_LT(last_stop, flushed);
-    EXPECT_LT(flushed, trace_time(sent, "migration_dirty_sync"));
+    EXPECT_LT(flushed, trace_time(sent, "vfio_dirty_sync"));
+    EXPECT_LT(trace_time(sent, "vfio_dirty_sync"), trace_time(sent, kSynced));
 
     std::vector<std::string> parts;
     for (const Json& event : sent)
@@ -273,6 +228,55 @@ TEST(VfioOrder, AllLeaveTheirPeersThenAllStopThenTablesAreFlushedThenMemoryGoesT
     // Their configuration goes among the devices, behind all data.
     for (const char* device : {"0000:00:04.0/vfio", "0000:00:06.0/vfio"})
         EXPECT_NE(std::find(place("timer"), parts.end(), device), parts.end()) << device;
+}
+
+/// The order in which the memory listeners were asked for their dirty pages between two events.
+std::vector<std::string> listeners_between(const Json& events, std::int64_t from, std::int64_t to)
+{
+    std::vector<std::string> asked;
+    for (const Json& event : events) {
+        const std::int64_t when = event["time-ns"].get<std::int64_t>();
+        const std::string name = event["name"];
+        if (when >= from && when <= to && name.ends_with("_dirty_sync") && name != kSynced &&
+            (asked.empty() || asked.back() != name))
+            asked.push_back(name);
+    }
+    return asked;
+}
+
+// Every sync asks the devices first and the accelerator behind them: the first ones in pre-copy,
+// and the last one behind the flush of what devices keep in guest memory, and before that goes.
+TEST(VfioOrder, EachSyncAsksTheDevicesBeforeTheAccelerator)
+{
+    GW_SKIP_WITHOUT_KVM();
+    const BootSector guest;
+    auto options = guest.options(2, "source");
+    options.machine.insert(options.machine.end(), {"-device", "its"});
+    Side source(options);
+    ASSERT_TRUE(source.vmm().started());
+    source.start_engines();
+    ASSERT_NO_FATAL_FAILURE(wait_for_beats(guest.serial("source"), "B", 1));
+    options = guest.options(2, "target");
+    options.machine.insert(options.machine.end(), {"-device", "its"});
+    Side target(options);
+    ASSERT_TRUE(target.vmm().started());
+    ASSERT_NO_FATAL_FAILURE(move(source.vmm(), target.vmm(), Transport::Unix));
+
+    const Json sent = source.vmm().qmp().execute("x-query-trace")["events"];
+    const auto asked =
+        listeners_between(sent, trace_time(sent, "migration_status", "to", "active"), INT64_MAX);
+    EXPECT_GE(asked.size(), 4u) << "one sync in pre-copy, and the last one";
+    for (std::size_t n = 0; n < asked.size(); ++n)
+        EXPECT_EQ(asked[n], n % 2 == 0 ? "vfio_dirty_sync" : "kvm_dirty_sync") << n;
+    const std::int64_t flushed = trace_time(sent, "its_flush");
+    const std::int64_t memory = trace_time(sent, "migration_switchover_part", "part", "ram");
+    EXPECT_EQ(listeners_between(sent, flushed, memory),
+              (std::vector<std::string>{"vfio_dirty_sync", "kvm_dirty_sync"}));
+    bool last_seen = false;
+    for (const Json& event : sent)
+        if (event["name"] == "vfio_dirty_sync" && event["time-ns"].get<std::int64_t>() > flushed)
+            last_seen = event["data"]["last"] == 1;
+    EXPECT_TRUE(last_seen);
 }
 
 // --- A driver in the guest -----------------------------------------------------------------------
@@ -354,158 +358,6 @@ TEST(VfioDriver, ADriverGoesOnWithItsRegistersMemoryAndInterruptsOnTheOtherSide)
     EXPECT_EQ(target.device(0).next(), 12u);
     expect_ring_right(target.vmm().qtest(), target.device(0), kRings, kSlots);
 }
-
-// --- Faults --------------------------------------------------------------------------------------
-
-struct Trouble {
-    std::string name;
-    Json fault;
-    bool device_gone = false;  ///< the connection is lost: it cannot run on
-};
-
-void PrintTo(const Trouble& trouble, std::ostream* out)
-{
-    *out << trouble.name;
-}
-
-std::string trouble_name(const testing::TestParamInfo<Trouble>& info)
-{
-    return info.param.name;
-}
-
-/// For a device that is not going to answer. Others are given all their time: the machine may be
-/// busy.
-std::string patience_with(const Trouble& trouble)
-{
-    const bool silent = trouble.fault["kind"] == "hang" || trouble.fault["kind"] == "bad-length";
-    return silent ? "x-msg-timeout=1500" : "";
-}
-
-/// Each kind of fault at each place: "arc" and two states, or "command" and its name. Those that
-/// take seconds, because somebody waits in vain, only for commands unless in the long form.
-std::vector<Trouble> every_trouble(const std::vector<std::pair<const char*, const char*>>& places)
-{
-    std::vector<Trouble> all;
-    for (const auto& [where, place] : places)
-        for (const char* kind : {"refuse", "hang", "disconnect", "bad-length", "reset"}) {
-            const bool slow =
-                kind == std::string_view("hang") || kind == std::string_view("bad-length");
-            if (slow && std::string_view(where) == "arc" && !long_form())
-                continue;
-            std::string name = fmt::format("{}_at_{}", kind, place);
-            std::ranges::replace_if(
-                name, [](char c) { return c == '-' || c == ':' || c == '*'; }, '_');
-            Json fault{{"kind", kind}, {where, place}};
-            if (std::string_view(where) == "command")
-                fault["after"] = 1;
-            const bool gone =
-                std::string_view(kind) != "refuse" && std::string_view(kind) != "reset";
-            all.push_back({name, std::move(fault), gone});
-        }
-    return all;
-}
-
-/// The migration fails with an error that names the device; the source's guest and devices run on.
-void expect_failed_move(Side& source, Side& target, const Trouble& trouble)
-{
-    for (Side* side : {&source, &target}) {
-        prepare(side->vmm());
-        enable(side->vmm(), {"return-path"});
-    }
-    const TempDir dir;
-    const std::string uri = "unix:" + dir.file("mig");
-    target.vmm().qmp().execute("migrate-incoming", {{"uri", uri}, {"exit-on-error", false}});
-    source.vmm().qmp().execute("migrate", {{"uri", uri}});
-    ASSERT_NO_FATAL_FAILURE(expect_end(source.vmm(), "failed"));
-    source.vmm().wait_status("running");
-}
-
-class VfioSourceTrouble : public testing::TestWithParam<Trouble> {};
-
-TEST_P(VfioSourceTrouble, FailsTheMoveAndTheGuestRunsOn)
-{
-    const Trouble& trouble = GetParam();
-    Side::Options options{
-        .devices = 2, .server = {"--state", "4M"}, .properties = patience_with(trouble)};
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
-    source.device(1).inject(trouble.fault);
-    ASSERT_NO_FATAL_FAILURE(expect_failed_move(source, target, trouble));
-    const std::string error =
-        source.vmm().qmp().execute("query-migrate").value("error-desc", std::string());
-    EXPECT_NE(error.find(source.device(1).socket()), std::string::npos) << error;
-    EXPECT_GE(source.device(1).status()["faults"], 1);
-    EXPECT_EQ(source.device(0).state(), "RUNNING");
-    source.device(0).wait_for("next", source.device(0).next() + kSlots);
-    if (!trouble.device_gone)
-        source.device(1).wait_state("RUNNING");
-}
-
-INSTANTIATE_TEST_SUITE_P(Places, VfioSourceTrouble,
-                         testing::ValuesIn(every_trouble({{"arc", "RUNNING:PRE_COPY"},
-                                                          {"arc", "PRE_COPY:PRE_COPY_P2P"},
-                                                          {"arc", "PRE_COPY_P2P:STOP_COPY"},
-                                                          {"command", "MIG_DATA_READ"}})),
-                         trouble_name);
-
-class VfioTargetTrouble : public testing::TestWithParam<Trouble> {};
-
-TEST_P(VfioTargetTrouble, FailsTheMoveAndTheSourceRunsOn)
-{
-    const Trouble& trouble = GetParam();
-    Side::Options options{
-        .devices = 2, .server = {"--state", "4M"}, .properties = patience_with(trouble)};
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
-    target.device(1).inject(trouble.fault);
-    ASSERT_NO_FATAL_FAILURE(expect_failed_move(source, target, trouble));
-    const std::string error =
-        target.vmm().qmp().execute("query-migrate").value("error-desc", std::string());
-    EXPECT_NE(error.find(target.device(1).socket()), std::string::npos) << error;
-    for (std::size_t n = 0; n < source.devices(); ++n)
-        source.device(n).wait_state("RUNNING");
-    source.expect_engines_right();
-}
-
-INSTANTIATE_TEST_SUITE_P(Places, VfioTargetTrouble,
-                         testing::ValuesIn(every_trouble({{"arc", "*:RESUMING"},
-                                                          {"arc", "RESUMING:STOP"},
-                                                          {"command", "MIG_DATA_WRITE"}})),
-                         trouble_name);
-
-class VfioDamagedData : public testing::TestWithParam<Trouble> {};
-
-TEST_P(VfioDamagedData, IsFoundByTheDeviceOnTheOtherSide)
-{
-    Side::Options options{.devices = 1, .server = {"--state", "4M"}};
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
-    source.device(0).inject(GetParam().fault);
-    ASSERT_NO_FATAL_FAILURE(expect_failed_move(source, target, GetParam()));
-    EXPECT_NE(target.device(0).status()["load-error"], "");
-    source.device(0).wait_state("RUNNING");
-    source.expect_engines_right();
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Ways, VfioDamagedData,
-    testing::Values(Trouble{"a_wrong_byte",
-                            {{"kind", "corrupt"}, {"command", "MIG_DATA_READ"}, {"after", "1"}}},
-                    Trouble{"an_early_end",
-                            {{"kind", "short-read"}, {"arc", "PRE_COPY_P2P:STOP_COPY"}}}),
-    trouble_name);
 
 }  // namespace
 }  // namespace godwit::qtest
