@@ -207,12 +207,11 @@ Result<Json> value_of(const Spelling& spelling, const std::string& text)
     case Kind::Number: {
         const auto number = parse_size(text);
         if (!number)
-            return Error(
-                Errc::InvalidArgument,
-                fmt::format("Parameter '{}' expects a non-negative number below 2^64\n"
-                            "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "
-                            "peta-\nand exabytes, respectively.",
-                            spelling.name));
+            return Error(Errc::InvalidArgument,
+                         fmt::format("Parameter '{}' expects a non-negative number below 2^64",
+                                     spelling.name))
+                .with_hint("Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "
+                           "peta-\nand exabytes, respectively.");
         return Json(*number);
     }
     case Kind::Bandwidth:  // plain numbers are MiB
