@@ -32,6 +32,7 @@ struct Place {
     /// What makes the source turn back, where the place is on its way back: a fault of the target's
     /// device.
     Json turn = {};
+    bool turned_by_neighbour = false;  ///< ... of the source's first device instead
 };
 
 Json arc(const char* steps)
@@ -69,8 +70,13 @@ const std::vector<Place>& places()
         {"back_RUNNING", true, kAll, arc("RUNNING_P2P:RUNNING"), "", refusal_at("RESUMING:STOP")},
         {"back_RUNNING_from_STOP", true, kNoP2p, arc("STOP:RUNNING"), "",
          refusal_at("RESUMING:STOP")},
-        {"back_RUNNING_from_PRE_COPY", true, kAll, arc("PRE_COPY:RUNNING"), "",
-         refusal_at("*:RESUMING")},
+        {"back_RUNNING_from_PRE_COPY",
+         true,
+         kAll,
+         arc("PRE_COPY:RUNNING"),
+         "",
+         {{"kind", "refuse"}, {"command", "MIG_DATA_READ"}, {"in", "PRE_COPY"}},
+         true},
         // The way into the target.
         {"in_RUNNING_P2P", false, kAll, arc("RUNNING:RUNNING_P2P"), "RUNNING_P2P"},
         {"in_STOP", false, kAll, arc("RUNNING_P2P:STOP"), "STOP"},
@@ -187,17 +193,20 @@ TEST_P(VfioFaults, EndTheMoveAndNothingElse)
     options.last_properties = trouble.gone() && !trouble.place->source ? kImpatient : "";
     Side target(options);
     ASSERT_TRUE(target.vmm().started());
+    const bool neighbour = trouble.place->turned_by_neighbour;
+    DeviceServer& turns = neighbour ? source.device(0) : target.last();
     if (trouble.goes_back())
-        target.last().inject(trouble.place->turn);
+        turns.inject(trouble.place->turn);
     Side& broken = trouble.place->source ? source : target;
     const std::uint64_t before = source.last().next();
     broken.last().inject(trouble.fault());
     ASSERT_NO_FATAL_FAILURE(expect_failed_move(source, target));
 
-    Side& tells = trouble.goes_back() ? target : broken;
+    Side& tells = trouble.goes_back() && !neighbour ? target : broken;
+    DeviceServer& guilty = trouble.goes_back() ? turns : broken.last();
     const std::string error =
         tells.vmm().qmp().execute("query-migrate").value("error-desc", std::string());
-    EXPECT_NE(error.find(tells.last().socket()), std::string::npos) << error;
+    EXPECT_NE(error.find(guilty.socket()), std::string::npos) << error;
     EXPECT_NE(error.find(trouble.place->step), std::string::npos) << error;
     EXPECT_NE(error.find("tate "), std::string::npos) << error;
     EXPECT_GE(broken.last().status()["faults"], 1) << "it did not happen";
