@@ -2,6 +2,7 @@
 #include "io/socket.h"
 
 #include "io/resolve.h"
+#include "util/received_fds.h"
 
 #include <algorithm>
 #include <array>
@@ -25,18 +26,6 @@ struct alignas(cmsghdr) ControlBuffer {
 bool would_block(int error) noexcept
 {
     return error == EAGAIN || error == EWOULDBLOCK;
-}
-
-void take_descriptors(const cmsghdr& header, std::vector<UniqueFd>& to)
-{
-    if (header.cmsg_level != SOL_SOCKET || header.cmsg_type != SCM_RIGHTS)
-        return;
-    const std::size_t count = (header.cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-        int fd = -1;
-        std::memcpy(&fd, CMSG_DATA(&header) + i * sizeof fd, sizeof fd);
-        to.emplace_back(fd);
-    }
 }
 
 Result<std::optional<std::size_t>> send_message(int fd, const msghdr& message,
@@ -212,10 +201,7 @@ Result<std::optional<Received>> SocketChannel::do_read_with_fds(std::span<std::b
     }));
     if (!got)
         return std::nullopt;
-    Received received{.bytes = *got, .fds = {}};
-    for (const cmsghdr* h = CMSG_FIRSTHDR(&message); h != nullptr;
-         h = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(h)))
-        take_descriptors(*h, received.fds);
+    Received received{.bytes = *got, .fds = received_fds(message)};
     if ((message.msg_flags & MSG_CTRUNC) != 0)
         return Error(Errc::Io, "some descriptors could not be received");
     return received;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "system/chardev_backends.h"
 #include "system/main_loop.h"
+#include "util/received_fds.h"
 
 #include <algorithm>
 #include <array>
@@ -21,23 +22,6 @@ constexpr std::size_t kMaxWaitingFds = 64;  // nobody takes them: the rest is cl
 bool try_again(int error)
 {
     return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
-}
-
-/// Every descriptor in the message, so that none is lost, however many there are.
-void collect_fds(msghdr& message, std::vector<UniqueFd>& into)
-{
-    for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (std::size_t i = 0; i < count; ++i) {
-            int fd = -1;
-            std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            UniqueFd owned(fd);
-            if (into.size() < kMaxWaitingFds)
-                into.push_back(std::move(owned));
-        }
-    }
 }
 
 }  // namespace
@@ -116,8 +100,11 @@ long StreamChardev::receive(std::span<std::byte> into)
     message.msg_control = control.data();
     message.msg_controllen = control.size();
     const ssize_t length = ::recvmsg(in_, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (length >= 0)
-        collect_fds(message, fds_);
+    if (length >= 0) {
+        for (UniqueFd& fd : received_fds(message))
+            if (fds_.size() < kMaxWaitingFds)
+                fds_.push_back(std::move(fd));
+    }
     return length;
 }
 

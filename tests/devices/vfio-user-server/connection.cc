@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "tests/devices/vfio-user-server/connection.h"
 
+#include "util/received_fds.h"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -17,20 +19,6 @@ namespace {
 constexpr timeval kPatience{.tv_sec = 20, .tv_usec = 0};
 constexpr int kSocketBuffer = 4 << 20;
 constexpr std::size_t kMaxParts = IOV_MAX;
-
-void take_fds(msghdr& message, std::vector<UniqueFd>& fds)
-{
-    for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (std::size_t i = 0; i < count; ++i) {
-            int fd = -1;
-            std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            fds.emplace_back(fd);
-        }
-    }
-}
 
 }  // namespace
 
@@ -58,8 +46,9 @@ Result<void> Connection::read_all(std::span<std::byte> into, std::vector<UniqueF
             continue;
         if (n < 0)
             return Error::from_errno("receive");
-        std::vector<UniqueFd> unwanted;
-        take_fds(message, fds != nullptr ? *fds : unwanted);
+        for (UniqueFd& fd : received_fds(message))
+            if (fds != nullptr)  // else it is unwanted, and closed
+                fds->push_back(std::move(fd));
         if (n == 0 && into.size() == wanted && fds != nullptr)
             return Error(Errc::Closed, "the client closed the connection");
         if (n == 0)
