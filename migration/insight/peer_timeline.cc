@@ -2,6 +2,7 @@
 #include "migration/insight/peer_timeline.h"
 
 #include "migration/handshake.h"
+#include "migration/printable.h"
 #include "migration/stream/reader.h"
 #include "migration/stream/sections.h"
 #include "migration/stream/writer.h"
@@ -40,15 +41,6 @@ void put_event(stream::StreamWriter& out, const TimelineEvent& event)
     out.put_str8(event.name);
 }
 
-// Text from the peer goes to terminals and pages.
-std::string printable(std::string text)
-{
-    for (char& c : text)
-        if (c < 0x20 || c > 0x7e)
-            c = '?';
-    return text;
-}
-
 Result<TimelineEvent> get_event(stream::StreamReader& in)
 {
     TimelineEvent event;
@@ -64,9 +56,7 @@ Result<TimelineEvent> get_event(stream::StreamReader& in)
         event.bytes = GW_TRY(in.get_be64());
     if ((has & kHasNumber) != 0)
         event.number = static_cast<std::int64_t>(GW_TRY(in.get_be64()));
-    event.name = printable(GW_TRY(in.get_str8()));
-    if (event.name.size() > kMaxTimelineName)
-        event.name.resize(kMaxTimelineName);
+    event.name = printable(GW_TRY(in.get_str8()), kMaxTimelineName);
     return event;
 }
 

@@ -23,5 +23,13 @@ TEST(Printable, EscapesEachByteThatIsNoUtf8)
     EXPECT_EQ(printable("\xe0\x80\x80x"), "\\xe0\\x80\\x80x");         // overlong
 }
 
+TEST(Printable, AnythingIsCutAtAWholeCharacter)
+{
+    EXPECT_EQ(printable("gr\xc3\xbc\xc3\x9f", 3), "gr");
+    EXPECT_EQ(printable("gr\xc3\xbc\xc3\x9f", 4), "gr\xc3\xbc");
+    EXPECT_EQ(printable("ab\x1b", 5), "ab");
+    EXPECT_EQ(printable("ab", 0), "");
+}
+
 }  // namespace
 }  // namespace godwit::migration

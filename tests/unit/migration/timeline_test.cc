@@ -157,7 +157,7 @@ TEST(PeerTimeline, DropsWhatMakesNoSense)
     told.peer.clock_told({});
     const auto result = told.peer.result();
     ASSERT_EQ(result->events.size(), 1u);
-    EXPECT_EQ(result->events[0].name, "?[31mred?");
+    EXPECT_EQ(result->events[0].name, "\\x1b[31mred\\x0a");
     EXPECT_EQ(result->dropped, 3u);
     EXPECT_EQ(result->clock_offset_ns, 5'000'000'000);
 }
