@@ -17,7 +17,6 @@ constexpr std::size_t kMaxRequests = 8;                // as QEMU: more is not r
 constexpr std::size_t kMaxOutput = 1 << 20;            // answers queued before we stop reading
 constexpr std::size_t kMaxOutputForEvents = 16 << 20;  // queued before events are dropped
 constexpr std::size_t kMaxEarlyEvents = 256;
-constexpr std::size_t kMaxPerTurn = 64;  // requests served before the loop looks at others
 constexpr unsigned kFlushMs = 500;
 
 std::string_view as_text(std::span<const std::byte> bytes)
@@ -75,6 +74,7 @@ void QmpSession::stop()
     if (!attached_.exchange(false))
         return;
     system::MachineGuardIfNeeded main(services_.loop.lock());
+    send_reply();  // to `quit`
     system::MachineGuardIfNeeded guard(io_lock());
     if (open_)
         chardev_.flush(kFlushMs);
@@ -147,39 +147,29 @@ bool QmpSession::output_blocked() const
     return chardev_.queued() > kMaxOutput;
 }
 
-/// Serves what waits: in the main loop. A command that turns the loop itself does not start others.
+/// Serves the next request: in the main loop. One at a time, and a turn of the loop each, so that a
+/// client with many does not keep others waiting.
 void QmpSession::pump()
 {
     if (running_)
         return;
-    running_ = true;
-    for (std::size_t served = 0;; ++served) {
-        {
-            system::MachineGuardIfNeeded guard(io_lock());
-            if (output_blocked()) {
-                wait_for_output();
-                break;
-            }
-        }
-        QmpRequest request;
-        {
-            const std::lock_guard guard(mutex_);
-            if (requests_.empty())
-                break;
-            if (served == kMaxPerTurn) {
-                pump_posted_ = false;
-                services_.loop.post([weak = weak_from_this()] {
-                    if (auto self = weak.lock())
-                        self->pump();
-                });
-                break;
-            }
+    bool blocked = false;
+    {
+        system::MachineGuardIfNeeded guard(io_lock());
+        blocked = output_blocked();
+        if (blocked)
+            wait_for_output();
+    }
+    std::optional<QmpRequest> request;
+    if (!blocked) {
+        const std::lock_guard guard(mutex_);
+        if (!requests_.empty()) {
             request = std::move(requests_.front());
             requests_.pop_front();
         }
-        run(request);
     }
-    running_ = false;
+    if (request)
+        run(*request);
     resume_input();
 }
 
@@ -265,24 +255,44 @@ std::string QmpSession::answer(const QmpRequest& request, Context& context)
                 : error_text(done.error(), request.id, pretty_);
 }
 
+/// As in QEMU the answer comes after what the command asked the main loop to do: RESET, then the
+/// return of system_reset.
 void QmpSession::run(const QmpRequest& request)
 {
-    std::uint64_t connection = 0;
+    running_ = true;
+    const bool was_negotiated = negotiated_;
+    Reply reply;
     {
         const std::lock_guard guard(mutex_);
-        connection = connection_;
+        reply.connection = connection_;
     }
-    const bool was_negotiated = negotiated_;
-    const std::string text = answer(request, *in_band_);
+    reply.text = answer(request, *in_band_);
+    reply_ = std::move(reply);
+    if (!was_negotiated && negotiated_) {
+        send_reply();  // before any event
+        after_negotiation();
+    }
+    services_.loop.post([weak = weak_from_this()] {
+        if (auto self = weak.lock()) {
+            self->send_reply();
+            self->running_ = false;
+            self->pump();
+        }
+    });
+}
+
+void QmpSession::send_reply()
+{
+    const auto reply = std::exchange(reply_, std::nullopt);
+    if (!reply)
+        return;
     {
         system::MachineGuardIfNeeded guard(io_lock());
         const std::lock_guard state(mutex_);
-        if (connection != connection_)
+        if (reply->connection != connection_)
             return;  // whoever asked is gone
     }
-    write(text);
-    if (!was_negotiated && negotiated_)
-        after_negotiation();
+    write(reply->text);
 }
 
 /// In the reading thread; its lock is dropped, as the main loop may want it to write.

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -74,7 +75,13 @@ private:
     bool output_blocked() const;
     void wait_for_output();
 
+    struct Reply {
+        std::string text;
+        std::uint64_t connection = 0;  // whose request it answers
+    };
+
     void run(const QmpRequest& request);
+    void send_reply();
     void run_out_of_band(const QmpRequest& request);
     std::string answer(const QmpRequest& request, Context& context);
     void after_negotiation();
@@ -93,7 +100,8 @@ private:
     std::unique_ptr<Context> out_of_band_;
     std::atomic<system::MainLoop*> io_loop_;  // whose callbacks read; changes under both locks
     std::atomic<bool> attached_{false};
-    bool running_ = false;  // a command is being run: main loop only
+    bool running_ = false;  // a command is being run or its reply is owed: main loop only
+    std::optional<Reply> reply_;
     std::string greeting_;
     std::atomic<bool> open_{false};
     std::atomic<bool> negotiated_{false};

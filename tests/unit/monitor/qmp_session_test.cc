@@ -39,6 +39,25 @@ TEST_F(QmpSessionTest, RepliesComeInOrderWithTheIdOfTheRequest)
                   fmt::format("{{\"return\": {}, \"id\": {{\"n\": {}}}}}\r\n", i + 1, i));
 }
 
+TEST_F(QmpSessionTest, WhatACommandAsksForHappensBeforeItsReply)
+{
+    table_.add({.name = "test-reset"}, [this](const Json&, qapi::CommandContext&) -> Result<Json> {
+        vm_->request_reset(system::ShutdownCause::HostQmpSystemReset);
+        return Json::object();
+    });
+    table_.add({.name = "test-powerdown"},
+               [this](const Json&, qapi::CommandContext&) -> Result<Json> {
+                   vm_->request_powerdown();
+                   return Json::object();
+               });
+    Client client = qmp();
+    client.send(R"({"execute":"test-reset"}{"execute":"test-powerdown","id":2})");
+    EXPECT_EQ(client.json().value("event", ""), "RESET");
+    EXPECT_EQ(client.line(), "{\"return\": {}}\r\n");
+    EXPECT_EQ(client.json().value("event", ""), "POWERDOWN");
+    EXPECT_EQ(client.line(), "{\"return\": {}, \"id\": 2}\r\n");
+}
+
 TEST_F(QmpSessionTest, MalformedRequestsAreToldInTheWordsOfQemu)
 {
     Client client = qmp();
