@@ -76,7 +76,7 @@ Result<void> Daemon::up()
 Result<PidFile> PidFile::create(const std::string& path)
 {
     for (;;) {
-        UniqueFd fd(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+        UniqueFd fd(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
         if (!fd)
             return Error::from_errno(fmt::format("cannot create PID file {}", path));
         struct flock lock{};
