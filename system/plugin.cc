@@ -110,8 +110,8 @@ Result<const PluginInfo*> plugin_info(GModule* module, const std::string& path)
                      path + ": is not a Godwit plugin: its godwit_plugin has another mark");
     if (info->abi != kPluginAbi)
         return Error(Errc::Unsupported,
-                     fmt::format("{}: was built for plugin ABI {}, this program has {}", path,
-                                 info->abi, kPluginAbi))
+                     fmt::format("{}: was built for plugin ABI {:08x}, this program has {:08x}",
+                                 path, info->abi, kPluginAbi))
             .with_hint("Build the plugin again with the headers this program was installed with.");
     if (!info->name || !info->load)
         return Error(Errc::BadFormat,

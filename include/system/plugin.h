@@ -5,6 +5,7 @@
 #pragma once
 
 #include "system/object.h"
+#include "system/plugin_abi.h"
 #include "util/result.h"
 
 #include <cstdint>
@@ -15,8 +16,9 @@ namespace godwit::system {
 
 class Vm;
 
-/// Raised whenever a header a plugin may include changes its layout.
-inline constexpr std::uint32_t kPluginAbi = 1;
+/// Made by the build from the headers that plugins see (scripts/plugin-abi): whatever changes in
+/// them, but for comments and layout, gives another number.
+inline constexpr std::uint32_t kPluginAbi = GW_PLUGIN_ABI;
 
 /// What a plugin exports as `godwit_plugin`.
 struct PluginInfo {
@@ -30,8 +32,8 @@ struct PluginInfo {
 
 /// Finds, checks and loads modules; keeps them loaded as long as the Vm lives.
 ///
-/// Errors   NotFound, "is not a Godwit plugin", "was built for plugin ABI 1, this program has 2":
-/// the path is named.
+/// Errors   NotFound, "is not a Godwit plugin", "was built for plugin ABI 1c0ffee5, this program
+/// has a72a5143": the path is named.
 class PluginLoader {
 public:
     explicit PluginLoader(Vm& vm);

@@ -14,7 +14,7 @@ import tempfile
 # A module with another ABI number, one with another mark, and one that is no plugin at all.
 BROKEN = {
     "abi": ("struct { unsigned magic, abi; const char *n, *d, *b; void *l; } godwit_plugin ="
-            " { 0x47575047, 99, \"x\", \"\", \"\", 0 };", "was built for plugin ABI 99"),
+            " { 0x47575047, 99, \"x\", \"\", \"\", 0 };", "was built for plugin ABI 00000063"),
     "mark": ("struct { unsigned magic, abi; const char *n, *d, *b; void *l; } godwit_plugin ="
              " { 1, 1, \"x\", \"\", \"\", 0 };", "is not a Godwit plugin"),
     "none": ("int nothing;", "is not a Godwit plugin"),
