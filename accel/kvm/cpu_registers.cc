@@ -319,6 +319,18 @@ Result<void> CpuRegisters::fetch(CpuState& state, ApicState& apic) const
     return {};
 }
 
+bool CpuRegisters::set_tsc_khz(std::int64_t khz)
+{
+    if (khz == 0 || tsc_khz_ == 0 || khz == tsc_khz_)
+        return true;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): an ioctl's argument
+    void* const argument = reinterpret_cast<void*>(static_cast<std::uintptr_t>(khz));
+    if (machine_->extension(KVM_CAP_TSC_CONTROL) <= 0 || vcpu_->raw(KVM_SET_TSC_KHZ, argument) < 0)
+        return false;
+    tsc_khz_ = khz;
+    return true;
+}
+
 Result<void> CpuRegisters::store(const CpuState& state, const ApicState& apic) const
 {
     GW_TRY(store_general(state));

@@ -26,6 +26,9 @@ public:
     Result<void> fetch(CpuState& state, ApicState& apic) const;
     /// Everything, the time-stamp counter included.
     Result<void> store(const CpuState& state, const ApicState& apic) const;
+    /// Lets the guest's TSC run at another host's frequency (0: not known, nothing to do); false
+    /// where the kernel cannot scale it.
+    bool set_tsc_khz(std::int64_t khz);
     /// For `info registers`: the general ones only.
     Result<void> fetch_general(CpuState& state) const;
 

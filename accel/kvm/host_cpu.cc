@@ -91,10 +91,13 @@ HostCpu HostCpu::from(std::vector<kvm_cpuid_entry2> entries, std::uint64_t arch_
             host.supported[word] = register_of(*entry, info.reg);
     }
     // KVM's answer is about hardware; these it emulates, or we do.
-    host.supported[FeatureWord::Leaf1Ecx] |= 1u << 31;  // hypervisor
-    host.supported[FeatureWord::Leaf1Edx] |= 1u << 28;  // ht
-    host.supported[FeatureWord::Leaf6Eax] |= 1u << 2;   // arat: the APIC timer never stops
-    host.supported[FeatureWord::KvmEax] |= 1u << 15;    // kvm-msi-ext-dest-id
+    // The state of a guest that runs guests is more than we keep: not offered.
+    host.supported[FeatureWord::Leaf1Ecx] &= ~(1u << 5);  // vmx
+    host.supported[FeatureWord::Ext1Ecx] &= ~(1u << 2);   // svm
+    host.supported[FeatureWord::Leaf1Ecx] |= 1u << 31;    // hypervisor
+    host.supported[FeatureWord::Leaf1Edx] |= 1u << 28;    // ht
+    host.supported[FeatureWord::Leaf6Eax] |= 1u << 2;     // arat: the APIC timer never stops
+    host.supported[FeatureWord::KvmEax] |= 1u << 15;      // kvm-msi-ext-dest-id
     if (tsc_deadline_timer)
         host.supported[FeatureWord::Leaf1Ecx] |= 1u << 24;
     else

@@ -125,8 +125,7 @@ Result<void> KvmVcpu::register_state(migration::stream::StateRegistry& registry)
 {
     using migration::stream::Version;
     const auto put = [this](Version) -> Result<void> {
-        if (state_.tsc_khz != 0 && shared_.machine.host().tsc_khz != 0 &&
-            static_cast<std::uint64_t>(state_.tsc_khz) != shared_.machine.host().tsc_khz)
+        if (!registers_->set_tsc_khz(state_.tsc_khz))
             vm().log().warn(
                 fmt::format("TSC frequency mismatch between VM ({} kHz) and host ({} kHz), "
                             "and TSC scaling unavailable",
