@@ -20,6 +20,14 @@
 namespace godwit::system {
 
 class MainLoop;
+class YankRegistry;
+
+/// What back ends live on.
+struct ChardevHost {
+    MainLoop& loop;
+    std::function<void(std::string_view)> notice;  ///< to the operator
+    YankRegistry* yanks = nullptr;                 ///< may be none
+};
 
 std::unique_ptr<Chardev> make_null_chardev(std::string label);
 /// Created or emptied (or appended to); written at once, never read unless `input` is given.
@@ -47,9 +55,8 @@ struct SocketChardevOptions {
     std::uint64_t reconnect_ms = 0;  ///< 0: a client that loses its peer stays alone
 };
 /// A server with `wait` serves the main loop until somebody has connected.
-Result<std::unique_ptr<Chardev>> make_socket_chardev(MainLoop& loop, std::string label,
-                                                     SocketChardevOptions options,
-                                                     std::function<void(std::string_view)> notice);
+Result<std::unique_ptr<Chardev>> make_socket_chardev(const ChardevHost& host, std::string label,
+                                                     SocketChardevOptions options);
 
 /// Several front ends on one back end; C-a c passes the keyboard on.
 class MuxChardev {

@@ -77,92 +77,80 @@ Result<io::SocketAddress> socket_address(const OptionList& options)
     return io::FdAddress{.name = *fd};
 }
 
-Made make_socket(MainLoop& loop, const std::string& label, const OptionList& options,
-                 const Notice& notice)
+Made make_socket(const ChardevHost& host, const std::string& label, const OptionList& options)
 {
     SocketChardevOptions socket;
     socket.server = GW_TRY(options.get_bool("server", false));
     socket.wait = GW_TRY(options.get_bool("wait", socket.server));
-    socket.nodelay = !options.has("delay") ? GW_TRY(options.get_bool("nodelay", true))
-                                           : !GW_TRY(options.get_bool("delay", false));
-                                           socket.telnet =
-                                               GW_TRY(options.get_bool("telnet", false));
-                                           const std::uint64_t seconds =
-                                               GW_TRY(options.get_u64("reconnect", 0));
-                                           socket.reconnect_ms = GW_TRY(
-                                               options.get_u64("reconnect-ms", seconds * 1000));
-                                           for (const char* name :
-                                                {"tls-creds", "tls-authz", "websocket", "tn3270"}) {
-                                               if (options.has(name) &&
-                                                   options.get_string(name) != "off")
-                                                   return Error(Errc::Unsupported,
-                                                                "'" + std::string(name) +
-                                                                    "' is not supported for socket "
-                                                                    "chardevs");
-                                           }
-                                           if (!socket.server && options.has("wait")) {
-                                               return Error(Errc::InvalidArgument,
-                                                            "'wait' option is incompatible with "
-                                                            "socket in client connect mode");
-                                           }
-                                           if (socket.server && socket.reconnect_ms > 0) {
-                                               return Error(Errc::InvalidArgument,
-                                                            "'reconnect' option is incompatible "
-                                                            "with socket in server listen mode");
-                                           }
-                                           socket.address = GW_TRY(socket_address(options));
-                                           return make_socket_chardev(loop, label,
-                                                                      std::move(socket), notice);
+    socket.nodelay = GW_TRY(options.get_bool("nodelay", true));
+    if (options.has("delay"))
+        socket.nodelay = !GW_TRY(options.get_bool("delay", false));
+    socket.telnet = GW_TRY(options.get_bool("telnet", false));
+    const std::uint64_t seconds = GW_TRY(options.get_u64("reconnect", 0));
+    socket.reconnect_ms = GW_TRY(options.get_u64("reconnect-ms", seconds * 1000));
+    for (const char* name : {"tls-creds", "tls-authz", "websocket", "tn3270"}) {
+        if (options.has(name) && options.get_string(name) != "off")
+            return Error(Errc::Unsupported,
+                         "'" + std::string(name) + "' is not supported for socket chardevs");
+    }
+    if (!socket.server && options.has("wait"))
+        return Error(Errc::InvalidArgument,
+                     "'wait' option is incompatible with socket in client connect mode");
+    if (socket.server && socket.reconnect_ms > 0)
+        return Error(Errc::InvalidArgument,
+                     "'reconnect' option is incompatible with socket in server listen mode");
+    socket.address = GW_TRY(socket_address(options));
+    return make_socket_chardev(host, label, std::move(socket));
 }
 
-Made make_file(MainLoop& loop, const std::string& label, const OptionList& options, const Notice&)
+Made make_file(const ChardevHost& host, const std::string& label, const OptionList& options)
 {
     const std::string* path = options.find("path");
     if (!path)
         return missing("file: no filename given");
-    return make_file_chardev(loop, label, *path, GW_TRY(options.get_bool("append", false)),
+    return make_file_chardev(host.loop, label, *path, GW_TRY(options.get_bool("append", false)),
                              options.get_string("input-path"));
 }
 
-Made make_pipe(MainLoop& loop, const std::string& label, const OptionList& options, const Notice&)
+Made make_pipe(const ChardevHost& host, const std::string& label, const OptionList& options)
 {
     const std::string* path = options.find("path");
     if (!path)
         return missing("pipe: no device path given");
-    return make_pipe_chardev(loop, label, *path);
+    return make_pipe_chardev(host.loop, label, *path);
 }
 
-Made make_pty(MainLoop& loop, const std::string& label, const OptionList& options,
-              const Notice& notice)
+Made make_pty(const ChardevHost& host, const std::string& label, const OptionList& options)
 {
-    auto pty = GW_TRY(make_pty_chardev(loop, label, options.get_string("path")));
-    notice("char device redirected to " + pty->filename().substr(4) + " (label " + label + ")");
+    auto pty = GW_TRY(make_pty_chardev(host.loop, label, options.get_string("path")));
+    host.notice("char device redirected to " + pty->filename().substr(4) + " (label " + label +
+                ")");
     return pty;
 }
 
-Made make_null(MainLoop&, const std::string& label, const OptionList&, const Notice&)
+Made make_null(const ChardevHost&, const std::string& label, const OptionList&)
 {
     return make_null_chardev(label);
 }
 
-Made make_ringbuf(MainLoop&, const std::string& label, const OptionList& options, const Notice&)
+Made make_ringbuf(const ChardevHost&, const std::string& label, const OptionList& options)
 {
     return make_ringbuf_chardev(label, GW_TRY(options.get_size("size", 65536)));
 }
 
-Made make_stdio(MainLoop& loop, const std::string& label, const OptionList& options, const Notice&)
+Made make_stdio(const ChardevHost& host, const std::string& label, const OptionList& options)
 {
-    return make_stdio_chardev(loop, label, GW_TRY(options.get_bool("signal", true)));
+    return make_stdio_chardev(host.loop, label, GW_TRY(options.get_bool("signal", true)));
 }
 
-Made make_fd(MainLoop& loop, const std::string& label, const OptionList& options, const Notice&)
+Made make_fd(const ChardevHost& host, const std::string& label, const OptionList& options)
 {
-    return make_fd_chardev(loop, label, GW_TRY(inherited_fd(options.get_string("fd"))));
+    return make_fd_chardev(host.loop, label, GW_TRY(inherited_fd(options.get_string("fd"))));
 }
 
 struct Backend {
     std::string_view name;
-    Made (*make)(MainLoop&, const std::string&, const OptionList&, const Notice&);
+    Made (*make)(const ChardevHost&, const std::string&, const OptionList&);
 };
 constexpr auto kBackends = std::to_array<Backend>({
     {"socket", make_socket},
@@ -244,8 +232,8 @@ Result<OptionList> parse_short_chardev(std::string_view text)
     return Error(Errc::InvalidArgument, "'" + std::string(text) + "' is not a valid char driver");
 }
 
-Result<std::unique_ptr<Chardev>> make_chardev(MainLoop& loop, const std::string& label,
-                                              const OptionList& options, const Notice& notice)
+Result<std::unique_ptr<Chardev>> make_chardev(const ChardevHost& host, const std::string& label,
+                                              const OptionList& options)
 {
     GW_TRY(options.only({"id",       "backend",   "path",      "input-path",   "host",
                          "port",     "fd",        "to",        "ipv4",         "ipv6",
@@ -258,7 +246,7 @@ Result<std::unique_ptr<Chardev>> make_chardev(MainLoop& loop, const std::string&
     if (it == kBackends.end()) {
         return Error(Errc::InvalidArgument, "'" + backend + "' is not a valid char driver name");
     }
-    return it->make(loop, label, options, notice);
+    return it->make(host, label, options);
 }
 
 }  // namespace godwit::system

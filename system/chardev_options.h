@@ -3,7 +3,7 @@
 // From the words of -chardev and -serial to a back end.
 #pragma once
 
-#include "system/chardev.h"
+#include "system/chardev_backends.h"
 #include "util/option_list.h"
 
 namespace godwit::system {
@@ -15,8 +15,7 @@ Result<OptionList> parse_short_chardev(std::string_view text);
 
 /// `options` as above, with "backend"; other keys that belong to no chardev are refused.
 /// Errors   those of QEMU: "chardev: file: no filename given", "Failed to connect to ...".
-Result<std::unique_ptr<Chardev>> make_chardev(MainLoop& loop, const std::string& label,
-                                              const OptionList& options,
-                                              const std::function<void(std::string_view)>& notice);
+Result<std::unique_ptr<Chardev>> make_chardev(const ChardevHost& host, const std::string& label,
+                                              const OptionList& options);
 
 }  // namespace godwit::system

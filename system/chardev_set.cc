@@ -21,12 +21,15 @@ struct ChardevSet::Impl {
 
     MainLoop& loop;
     Notice notice;
+    YankRegistry* yanks;
     std::vector<Entry> entries;  // in order of creation
     std::function<Result<void>(Chardev&)> make_monitor;
     std::function<void()> quit;
     bool stdio_taken = false;
 
-    Impl(MainLoop& main_loop, Notice say) : loop(main_loop), notice(std::move(say)) {}
+    Impl(MainLoop& main_loop, Notice say, YankRegistry* registry)
+        : loop(main_loop), notice(std::move(say)), yanks(registry)
+    {}
 
     auto find(std::string_view label)
     {
@@ -43,7 +46,7 @@ Result<Chardev*> ChardevSet::Impl::create(const std::string& label, const Option
     if (is_stdio && stdio_taken)
         return Error(Errc::Busy, "cannot use stdio by multiple character devices");
     const bool mux = GW_TRY(options.get_bool("mux", false));
-    auto chardev = GW_TRY(make_chardev(loop, label, options, notice));
+    auto chardev = GW_TRY(make_chardev({loop, notice, yanks}, label, options));
     stdio_taken |= is_stdio;
     Entry entry;
     if (mux)
@@ -57,8 +60,8 @@ Result<Chardev*> ChardevSet::Impl::create(const std::string& label, const Option
     return entries.back().get();
 }
 
-ChardevSet::ChardevSet(MainLoop& loop, Notice notice)
-    : impl_(std::make_unique<Impl>(loop, std::move(notice)))
+ChardevSet::ChardevSet(MainLoop& loop, Notice notice, YankRegistry* yanks)
+    : impl_(std::make_unique<Impl>(loop, std::move(notice), yanks))
 {
     if (!impl_->notice)
         impl_->notice = [](std::string_view) {};

@@ -5,6 +5,7 @@
 #include "io/socket.h"
 #include "system/chardev_backends.h"
 #include "system/main_loop.h"
+#include "system/yank.h"
 #include "util/thread.h"
 
 #include <chrono>
@@ -22,11 +23,12 @@ using Connection = std::unique_ptr<io::SocketChannel>;
 
 class SocketChardev : public StreamChardev {
 public:
-    SocketChardev(MainLoop& main_loop, std::string label, SocketChardevOptions options,
-                  std::function<void(std::string_view)> notice)
-        : StreamChardev(main_loop, std::move(label)), options_(std::move(options)),
-          notice_(std::move(notice))
+    SocketChardev(const ChardevHost& host, std::string name, SocketChardevOptions options)
+        : StreamChardev(host.loop, std::move(name)), options_(std::move(options)),
+          notice_(host.notice), yanks_(host.yanks)
     {
+        if (yanks_ != nullptr)
+            yankable_ = yanks_->add({YankInstance::Type::Chardev, label()});
         set_telnet(options_.telnet);
     }
     ~SocketChardev() override { cancel_.request(); }
@@ -48,9 +50,12 @@ private:
 
     SocketChardevOptions options_;
     std::function<void(std::string_view)> notice_;
+    YankRegistry* yanks_;
+    Registration yankable_;
     std::unique_ptr<io::Listener> listener_;
     std::vector<Registration> listen_watches_;
     Connection connection_;
+    Registration breaker_;  // goes before the connection does
     Registration timer_;
     bool complained_ = false;
     io::Cancel cancel_;
@@ -141,12 +146,16 @@ void SocketChardev::use(Connection connection)
 {
     connection_ = std::move(connection);
     complained_ = false;
+    if (yanks_ != nullptr)
+        breaker_ = yanks_->add({YankInstance::Type::Chardev, label()},
+                               [c = connection_.get()] { (void)c->shutdown(io::Shutdown::Both); });
     open(connection_->fd(), connection_->fd(), true);
 }
 
 void SocketChardev::lost()
 {
     close_stream();
+    breaker_.reset();
     connection_.reset();
     if (options_.server)
         watch_listener();
@@ -205,12 +214,10 @@ std::string SocketChardev::filename() const
 
 }  // namespace
 
-Result<std::unique_ptr<Chardev>> make_socket_chardev(MainLoop& loop, std::string label,
-                                                     SocketChardevOptions options,
-                                                     std::function<void(std::string_view)> notice)
+Result<std::unique_ptr<Chardev>> make_socket_chardev(const ChardevHost& host, std::string label,
+                                                     SocketChardevOptions options)
 {
-    auto chardev = std::make_unique<SocketChardev>(loop, std::move(label), std::move(options),
-                                                   std::move(notice));
+    auto chardev = std::make_unique<SocketChardev>(host, std::move(label), std::move(options));
     GW_TRY(chardev->start());
     return chardev;
 }

@@ -33,7 +33,7 @@ void WaitingEvents::pass_on(qapi::EventSink& to)
 Vm::Impl::Impl(Vm& vm, Log& log_, FlightRecorder& recorder_, std::unique_ptr<MainLoop> loop_)
     : self(vm), log(log_), recorder(recorder_), loop(std::move(loop_)), plugins(vm), clocks(*loop),
       memory("memory", loop->lock(), UINT64_MAX), io("I/O", loop->lock(), 0x10000),
-      chardevs(*loop, [this](std::string_view line) { log.info(line); }), devices(vm)
+      chardevs(*loop, [this](std::string_view line) { log.info(line); }, &yanks), devices(vm)
 {
     // None can be refused: the types are built in and the names are free.
     (void)types.adopt(root, "container");
@@ -137,6 +137,11 @@ PluginLoader& Vm::plugins() noexcept
 {
     return impl_->plugins;
 }
+YankRegistry& Vm::yanks() noexcept
+{
+    return impl_->yanks;
+}
+
 FdStore& Vm::fds() noexcept
 {
     return impl_->fds;

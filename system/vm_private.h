@@ -51,6 +51,7 @@ struct Vm::Impl {
     TypeRegistry types;
     Clocks clocks;
     FdStore fds;
+    YankRegistry yanks;
     migration::stream::StateRegistry state_registry;
     GuestMemory ram;
     AddressSpace memory;

@@ -22,6 +22,7 @@ class OptionList;
 namespace godwit::system {
 
 class MainLoop;
+class YankRegistry;
 
 /// The front end's view of a chardev. One front end at a time.
 ///
@@ -104,7 +105,8 @@ class ChardevSet {
 public:
     /// What a back end has to say to the operator: "char device redirected to ...".
     using Notice = std::function<void(std::string_view line)>;
-    explicit ChardevSet(MainLoop& loop, Notice notice = {});
+    /// `yanks`, if any: where socket back ends can be torn loose.
+    explicit ChardevSet(MainLoop& loop, Notice notice = {}, YankRegistry* yanks = nullptr);
     ~ChardevSet();
     /// `options` as parsed from "-chardev socket,id=c0,path=P,server=on,wait=off"
     /// (util/option_list.h).

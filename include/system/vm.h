@@ -16,6 +16,7 @@
 #include "system/main_loop.h"
 #include "system/object.h"
 #include "system/run_state.h"
+#include "system/yank.h"
 
 #include <array>
 #include <cstdint>
@@ -98,6 +99,7 @@ public:
     ChardevSet& chardevs() noexcept;
     PluginLoader& plugins() noexcept;  ///< outlives everything a plugin may have made
     FdStore& fds() noexcept;           ///< descriptor sets; opens "/dev/fdset/N"
+    YankRegistry& yanks() noexcept;    ///< connections that `yank` tears loose
     migration::stream::StateRegistry& state_registry() noexcept;
 
     /// What moves this machine: blockers and notifiers for its devices (migration/service.h). Null

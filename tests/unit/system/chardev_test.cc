@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "system/chardev.h"
 #include "system/main_loop.h"
+#include "system/yank.h"
 
 #include <array>
 #include <cstdlib>
@@ -54,7 +55,9 @@ struct FrontEnd {
 struct Chardevs : ::testing::Test {
     std::unique_ptr<MainLoop> loop = MainLoop::create().value();
     std::string notices;
-    ChardevSet set{*loop, [this](std::string_view line) { notices += std::string(line) + "\n"; }};
+    YankRegistry yanks;
+    ChardevSet set{*loop, [this](std::string_view line) { notices += std::string(line) + "\n"; },
+                   &yanks};
     fs::path dir;
     MachineGuard guard{loop->lock()};
 
@@ -197,6 +200,30 @@ TEST_F(Chardevs, AServerServesOneClientAfterTheOther)
     server->detach();
     ASSERT_TRUE(set.remove("s"));
     EXPECT_FALSE(fs::exists(path("s"))) << "the path goes with the listener";
+}
+
+TEST_F(Chardevs, ASocketCanBeYankedAndServesTheNextClient)
+{
+    Chardev* server = set.add("socket,id=s,server=on,wait=off,path=" + path("s")).value();
+    ASSERT_TRUE(set.add("null,id=n"));
+    FrontEnd front;
+    ASSERT_TRUE(front.attach(*server));
+    const YankInstance instance{YankInstance::Type::Chardev, "s"};
+    EXPECT_EQ(yanks.list(), std::vector<YankInstance>{instance});
+    EXPECT_TRUE(yanks.yank(std::span(&instance, 1))) << "with nobody there";
+    for (int round = 0; round < 2; ++round) {
+        const int client = connect_to(path("s"));
+        serve_until([&] { return server->connected(); });
+        EXPECT_TRUE(yanks.yank(std::span(&instance, 1)));
+        char byte = 0;
+        EXPECT_EQ(::recv(client, &byte, 1, 0), 0) << "the client sees the end at once";
+        serve_until([&] { return !server->connected(); });
+        ::close(client);
+    }
+    EXPECT_EQ(front.events, "ococ");
+    server->detach();
+    ASSERT_TRUE(set.remove("s"));
+    EXPECT_TRUE(yanks.list().empty());
 }
 
 TEST_F(Chardevs, AClientThatFindsNobodyComesBack)
