@@ -11,6 +11,7 @@
 #include "migration/stream/sections.h"
 #include "system/main_loop.h"
 #include "system/run_state.h"
+#include "system/yank.h"
 
 #include <chrono>
 #include <fmt/format.h>
@@ -84,6 +85,8 @@ Result<std::unique_ptr<Incoming>> Incoming::create(Parts parts, IncomingConfig c
     std::unique_ptr<Incoming> made(
         new Incoming(parts, std::move(config), std::move(accept), std::move(done)));
     made->cancel_ = std::move(cancel);
+    if (system::YankRegistry* yanks = parts.env.yanks; yanks != nullptr)
+        made->yankable_ = yanks->add({}, [i = made.get()] { i->yank(); });
     made->thread_ =
         NamedThread("mig/incoming", [i = made.get()](const std::stop_token&) { i->run(); });
     return made;
@@ -105,6 +108,15 @@ std::optional<std::string> Incoming::error() const
     return error_;
 }
 
+void Incoming::yank()
+{
+    const std::lock_guard guard(channel_mutex_);
+    if (!channel_)
+        return;
+    yanked_ = true;
+    (void)channel_->shutdown(io::Shutdown::Both);
+}
+
 void Incoming::run()
 {
     finish(take_over());
@@ -115,7 +127,12 @@ Result<void> Incoming::take_over()
 {
     for (;;) {
         const std::int64_t since = p_.env.clock.now_ns();
-        channel_ = GW_TRY(accept_(io::Patience{.cancel = cancel_, .deadline = {}}));
+        auto channel = GW_TRY(accept_(io::Patience{.cancel = cancel_, .deadline = {}}));
+        {
+            const std::lock_guard guard(channel_mutex_);
+            channel_ = std::move(channel);
+            yanked_ = false;
+        }
         channel_->set_patience({.cancel = cancel_, .deadline = {}});
         PoliteSource source(*channel_, p_.env.lock, *p_.timeline);
         StreamReader in(source, kReadAhead);
@@ -145,6 +162,7 @@ void Incoming::serve_visitor(StreamReader& in)
             p_.env.log.warn("migration check: " + served.error().message());
     }
     p_.timeline->lasted(TimelineKind::Connect, "check", since);
+    const std::lock_guard guard(channel_mutex_);
     (void)channel_->close();
     channel_.reset();
 }
@@ -361,11 +379,17 @@ void Incoming::finish(Result<void> result)
         if (return_path_)
             if (auto said = reply_be32(ReturnMessage::Shut, 0u); !said)
                 p_.env.log.warn(said.error().message());
+        yankable_.reset();
         if (channel_)
             (void)channel_->close();
         channel_.reset();
         accept_ = nullptr;
         return;
+    }
+    {
+        const std::lock_guard guard(channel_mutex_);
+        if (yanked_)
+            result = std::move(result).error().context("the connection was yanked");
     }
     // Names out of the stream are in it.
     const Error error(result.error().code(), printable(result.error().message()));
@@ -378,6 +402,7 @@ void Incoming::finish(Result<void> result)
         p_.env.log.error("load of migration failed: " + error.message());
     if (return_path_)
         explain(error);
+    yankable_.reset();
     channel_.reset();
     accept_ = nullptr;
     if (auto moved = p_.status.apply(Event::Fail); !moved)

@@ -57,6 +57,8 @@ public:
     ~Incoming();
 
     std::optional<std::string> error() const;
+    /// Shuts the connection down, if there is one. Any thread; takes no machine lock.
+    void yank();
     /// Makes the thread give up; the status becomes failed, and the program does not end for it.
     void stop() noexcept
     {
@@ -107,7 +109,10 @@ private:
     std::move_only_function<void()> done_;
     io::Cancel cancel_;
     std::atomic<bool> stopping_{false};
+    std::mutex channel_mutex_;  // for yank(), until yankable_ goes: who sets channel_ and shuts it
     io::ChannelPtr channel_;
+    bool yanked_ = false;  // channel_mutex_
+    Registration yankable_;
     std::map<std::uint32_t, Known> sections_;  // by the section id of their START or FULL
     std::vector<LiveStateHandler*> set_up_;    // whose load_cleanup() is owed
     bool global_state_seen_ = false;

@@ -7,6 +7,7 @@
 #include "migration/trace.h"
 #include "system/guest_memory.h"
 #include "system/main_loop.h"
+#include "system/yank.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -63,6 +64,8 @@ Result<std::unique_ptr<Outgoing>> Outgoing::create(Parts parts, OutgoingConfig c
     std::unique_ptr<Outgoing> made(
         new Outgoing(parts, std::move(config), std::move(connect), std::move(done)));
     made->cancel_ = std::move(cancel);
+    if (system::YankRegistry* yanks = parts.env.yanks; yanks != nullptr)
+        made->yankable_ = yanks->add({}, [o = made.get()] { o->yank(); });
     made->thread_ = NamedThread("mig/main", [o = made.get()](const std::stop_token&) { o->run(); });
     return made;
 }
@@ -106,6 +109,20 @@ void Outgoing::continue_switchover()
     signals_.tell([&] { signals_.continued = true; });
 }
 
+void Outgoing::yank()
+{
+    signals_.tell([&] {
+        if (!signals_.path_error)
+            signals_.path_error = Error(Errc::Closed, "was shut down");
+    });
+    const std::lock_guard guard(channel_mutex_);
+    yanked_ = true;
+    if (channel_)
+        (void)channel_->shutdown(io::Shutdown::Both);
+    else
+        cancel_.request();  // it still connects
+}
+
 void Outgoing::run()
 {
     auto result = move();
@@ -130,7 +147,13 @@ Result<void> Outgoing::move()
 Result<void> Outgoing::connect()
 {
     const std::int64_t since = p_.env.clock.now_ns();
-    channel_ = GW_TRY(connect_(io::Patience{.cancel = cancel_, .deadline = {}}));
+    auto channel = connect_(io::Patience{.cancel = cancel_, .deadline = {}});
+    {
+        const std::lock_guard guard(channel_mutex_);
+        if (yanked_)
+            return Error(Errc::Closed, "while connecting");
+        channel_ = GW_TRY(std::move(channel));
+    }
     p_.timeline->lasted(TimelineKind::Connect, "main", since);
     channel_->set_patience({.cancel = cancel_, .deadline = {}});
     sink_.emplace(*channel_);
@@ -474,6 +497,9 @@ void Outgoing::finish(Result<void> result)
         if (!signals_.peer_error.empty() && !signals_.cancelled)
             result = Error(Errc::Io, "destination: " + signals_.peer_error);
     }
+    yankable_.reset();  // nobody yanks any more
+    if (!finished && yanked_)
+        result = std::move(result).error().context("the connection was yanked");
     if (channel_)
         (void)channel_->shutdown(io::Shutdown::Both);
     return_path_.reset();

@@ -72,6 +72,9 @@ public:
     Result<void> cancel();
     /// What migrate-continue does in pre-switchover.
     void continue_switchover();
+    /// Shuts the connection down, wherever its thread hangs: the attempt then fails. Any thread;
+    /// takes no machine lock.
+    void yank();
 
     const Statistics& statistics() const noexcept { return statistics_; }
     const OutgoingConfig& config() const noexcept { return config_; }
@@ -154,7 +157,10 @@ private:
     Statistics& statistics_ = *kept_;
     Signals signals_;
     io::Cancel cancel_;
+    std::mutex channel_mutex_;  // for yank(), until yankable_ goes: who sets channel_ and shuts it
     io::ChannelPtr channel_;
+    bool yanked_ = false;  // channel_mutex_
+    Registration yankable_;
     std::optional<stream::ChannelSink> sink_;
     std::optional<stream::StreamWriter> out_;
     PeerTimeline peer_timeline_;

@@ -207,6 +207,7 @@ Result<void> Outgoing::let_go()
 {
     const std::int64_t since = p_.env.clock.now_ns();
     if (!gone_) {
+        yankable_.reset();
         GW_TRY(channel_->close());
         note_part("handover", PartKind::Handover, since, out_->position());
         const std::lock_guard guard(signals_.mutex);

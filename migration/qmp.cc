@@ -12,10 +12,7 @@
 namespace godwit::migration {
 namespace {
 
-Error not_yet(std::string_view what)
-{
-    return Error(Errc::Unsupported, fmt::format("{} is not supported by this version", what));
-}
+using YankType = system::YankInstance::Type;
 
 qapi::XBZRLECacheStats xbzrle_of(const Statistics& s, const Parameters& p)
 {
@@ -173,14 +170,34 @@ Result<void> MigrationQmp::announce_self(const qapi::AnnounceParameters&)
     return ok();
 }
 
-Result<void> MigrationQmp::yank(const qapi::YankArgs&)
+// Both may come out of band, while whoever holds the machine lock hangs.
+Result<void> MigrationQmp::yank(const qapi::YankArgs& args)
 {
-    return not_yet("yank");
+    std::vector<system::YankInstance> instances;
+    for (const qapi::YankInstance& named : args.instances) {
+        if (named.type == qapi::YankInstanceType::Migration)
+            instances.push_back({.type = YankType::Migration});
+        else if (const auto* chardev = std::get_if<qapi::YankInstanceChardev>(&named.u))
+            instances.push_back({.type = YankType::Chardev, .id = chardev->id});
+        else
+            return Error(Errc::DeviceNotFound, "Instance not found");  // no block node has one
+    }
+    return vm_.yanks().yank(instances);
 }
 
 Result<std::vector<qapi::YankInstance>> MigrationQmp::query_yank()
 {
-    return std::vector<qapi::YankInstance>();
+    std::vector<qapi::YankInstance> all;
+    for (const system::YankInstance& instance : vm_.yanks().list()) {
+        qapi::YankInstance shown;
+        shown.type = qapi::YankInstanceType::Migration;
+        if (instance.type == YankType::Chardev) {
+            shown.type = qapi::YankInstanceType::Chardev;
+            shown.u = qapi::YankInstanceChardev{.id = instance.id};
+        }
+        all.push_back(std::move(shown));
+    }
+    return all;
 }
 
 }  // namespace godwit::migration

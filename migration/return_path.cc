@@ -22,7 +22,7 @@ void ReturnPath::run()
     auto result = listen();
     signals_.tell([&] {
         signals_.path_ended = true;
-        if (!result && (signals_.path_required || signals_.peer_godwit))
+        if (!result && !signals_.path_error && (signals_.path_required || signals_.peer_godwit))
             signals_.path_error = std::move(result).error().context("return path");
     });
 }

@@ -78,6 +78,7 @@ Result<std::unique_ptr<VmMigration>> VmMigration::create(system::Vm& vm)
          .clocks = &vm.clocks(),
          .log = vm.log().with_category("migration"),
          .recorder = &vm.recorder(),
+         .yanks = &vm.yanks(),
          .emit_status =
              [&vm](std::string_view status) {
                  if (const auto s = qapi::from_string<qapi::MigrationStatus>(status))

@@ -94,7 +94,14 @@ Result<void> Startup::backends()
     GW_TRY(impl_->line.apply(Stage::Ports));
     if (config.defaults && config.serial.empty())
         GW_TRY(impl_->open_serial(config.nographic ? "mon:stdio" : "vc"));
-    return impl_->line.apply(Stage::Monitors);
+    GW_TRY(impl_->line.apply(Stage::Monitors));
+    if (!impl_->daemonize)
+        return {};
+    for (const Chardev* chardev : impl_->vm.chardevs().list())
+        if (chardev != nullptr && chardev->filename() == "stdio")
+            return Error(Errc::InvalidArgument, "cannot use stdio with -daemonize")
+                .context("chardev " + chardev->label());
+    return {};
 }
 
 Result<void> Startup::devices()

@@ -35,6 +35,7 @@ class GuestMemory;
 class MachineLock;
 class RamBlock;
 class RunStateMachine;
+class YankRegistry;
 }  // namespace godwit::system
 namespace godwit::migration::stream {
 class StateRegistry;
@@ -124,6 +125,7 @@ struct Environment {
     system::Clocks* clocks = nullptr;  ///< what the `timer` section carries; none in small tests
     Log log;
     FlightRecorder* recorder = nullptr;
+    system::YankRegistry* yanks = nullptr;  ///< where an attempt can be torn loose
     /// A MIGRATION event with this status, and MIGRATION_PASS. From any thread.
     std::function<void(std::string_view status)> emit_status;
     std::function<void(std::uint64_t pass)> emit_pass;

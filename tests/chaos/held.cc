@@ -32,13 +32,20 @@ BusyPort::BusyPort()
     uri_ = fmt::format("tcp:127.0.0.1:{}", ::ntohs(address.sin_port));
 }
 
+std::unique_ptr<qtest::Vmm> Held::make_source(bool oob)
+{
+    qtest::Vmm::Options options = kOwnAccel;
+    options.oob = oob;
+    auto source = std::make_unique<qtest::Vmm>(kGuest, options);
+    qtest::prepare(*source);
+    return source;
+}
+
 Held::Held(const std::string& status, std::unique_ptr<qtest::Vmm> source)
     : source_(std::move(source))
 {
-    if (!source_) {
-        source_ = std::make_unique<qtest::Vmm>(kGuest, kOwnAccel);
-        qtest::prepare(*source_);
-    }
+    if (!source_)
+        source_ = make_source();
     source_idle_ = idle_source(source_->process().pid());
     if (status == "setup") {
         source_->qmp().execute("migrate", {{"uri", port_.uri()}});

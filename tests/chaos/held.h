@@ -37,6 +37,8 @@ class Held {
 public:
     /// With `source`, which an earlier one left, if given.
     explicit Held(const std::string& status, std::unique_ptr<qtest::Vmm> source = nullptr);
+    /// A source for it; `oob`: its monitor takes commands out of band.
+    static std::unique_ptr<qtest::Vmm> make_source(bool oob = false);
     ~Held();
 
     qtest::Vmm& source() { return *source_; }

@@ -195,6 +195,36 @@ TEST(QmpProtocol, StopAndContTellEveryMonitor)
     EXPECT_EQ(first.wait_event("RESET")["data"]["reason"], "host-qmp-system-reset");
 }
 
+TEST(QmpProtocol, SocketsCanBeYankedByTheirNames)
+{
+    const TempDir dir;
+    const std::string path = dir.file("second");
+    Vmm vmm({"-machine", "none", "-chardev", "socket,id=c0,server=on,wait=off,path=" + path, "-mon",
+             "chardev=c0,mode=control", "-chardev", "null,id=n0"},
+            {.qtest = false, .oob = true});
+    const Json c0 = {{"type", "chardev"}, {"id", "c0"}};
+    const Json all = vmm.qmp().execute("query-yank");
+    EXPECT_NE(std::ranges::find(all, c0), all.end()) << all;
+    for (const Json& unknown :
+         {Json{{"type", "migration"}}, Json{{"type", "chardev"}, {"id", "n0"}},
+          Json{{"type", "block-node"}, {"node-name", "x"}}}) {
+        const Json reply = vmm.qmp().reply_to("yank", {{"instances", {c0, unknown}}});
+        EXPECT_EQ(reply["error"]["class"], "DeviceNotFound");
+        EXPECT_EQ(reply["error"]["desc"], "Instance not found");
+    }
+    QmpClient second = connect_to(path);
+    second.handshake();
+    vmm.qmp().execute_oob("yank", {{"instances", {c0}}});
+    EXPECT_TRUE(second.wait_end());
+    connect_to(path).handshake();
+    vmm.qmp().execute("yank", {{"instances", Json::array()}});
+    for (const Json& entry : vmm.qmp().execute("query-qmp-schema")) {
+        const std::string name = entry.value("name", "");
+        if (name == "yank" || name == "query-yank")
+            EXPECT_TRUE(entry.value("allow-oob", false)) << name;
+    }
+}
+
 TEST(QmpProtocol, SeveralMonitorsServeAtOnceAndAgainAfterTheirClientLeft)
 {
     const TempDir dir;
