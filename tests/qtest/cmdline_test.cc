@@ -42,6 +42,8 @@ TEST(Cmdline, ABadOptionEndsWithStatusOneAndOneLineThatNamesIt)
          "/nonexistent/socket"},
         {{"-machine", "none", "-accel", "qtest", "-smp", "zero"}, "smp"},
         {{"-machine", "none", "-accel", "qtest", "-uuid", "nonsense"}, "nonsense"},
+        {{"-machine", "none", "-accel", "qtest", "-daemonize", "-serial", "stdio"},
+         "cannot use stdio with -daemonize"},
     };
     for (const auto& [args, named] : cases) {
         const RunResult result = run(args);
