@@ -4,6 +4,7 @@
 import dataclasses
 
 SOURCE, TARGET = "source", "destination"
+LEAST_WINDOW = 0.03  # seconds over which a rate means something
 
 
 @dataclasses.dataclass
@@ -98,6 +99,7 @@ def from_timeline(one):
     attempt.events = [event_of(e, one["side"]) for e in one["events"]]
     attempt.samples = [Sample(s["time-us"] / 1e6, s["transferred"], s["remaining"], s["wire-rate"], s["dirty-rate"], s["throttle"])
                        for s in one["samples"]]
+    attempt.samples = even(attempt.samples)
     attempt.ram = one.get("ram", {})
     attempt.samples += samples_of_switchover(attempt)
     attempt.forecast = one.get("forecast", {})
@@ -112,10 +114,22 @@ def from_timeline(one):
     return attempt
 
 
+def even(samples):
+    """Without windows so short that a socket's buffer took all: their bytes go to the window before."""
+    kept = []
+    for sample in samples:
+        if len(kept) > 1 and sample.time - kept[-1].time < LEAST_WINDOW:
+            kept.pop()
+            before = kept[-1]
+            sample = dataclasses.replace(sample, wire=(sample.sent - before.sent) / max(sample.time - before.time, LEAST_WINDOW))
+        kept.append(sample)
+    return kept
+
+
 def samples_of_switchover(attempt):
     """The recorder's samples end when the guest stops; the last pages' event says how it went on."""
     last = next((e for e in attempt.of("switchover", side=SOURCE) if e.name == "ram" and e.length), None)
-    if attempt.status != "completed" or not last or not attempt.samples:
+    if attempt.status != "completed" or not last or last.length < LEAST_WINDOW or not attempt.samples:
         return []
     before, size = attempt.samples[-1], last.bytes or 0
     return [Sample(last.start, before.sent, before.left, size / last.length, 0, 0),

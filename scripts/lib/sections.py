@@ -92,9 +92,10 @@ def side_rows(attempt, axis, side):
 
 
 def guest_boxes(axis, events, side, last):
-    """Where the guest ran."""
-    running, since, boxes = side == SOURCE, 0.0, []
-    for event in sorted(events, key=lambda e: e.start):
+    """Where the guest ran. A source's guest did from the beginning, unless an attempt that failed gave it another state back."""
+    events = sorted(events, key=lambda e: e.start)
+    running, since, boxes = side == SOURCE and events[-1].name in ("running", "finish-migrate", "postmigrate"), 0.0, []
+    for event in events:
         now = event.name == "running"
         if running and not now:
             boxes.append(bar(axis, since, event.start, "good", "runs"))

@@ -28,7 +28,7 @@ def waterfall(attempt):
     keys = "".join(f'<span class="key {KINDS.get(kind, "s8")}">{text(kind)}</span>' for kind in used)
     keys += '<span class="key predicted">predicted</span>' if any(p.get("predicted-us") for p in parts) else ""
     foretold = f"; {milliseconds(attempt.predicted)} were predicted just before" if attempt.predicted else ""
-    whole = milliseconds(attempt.downtime) if attempt.downtime is not None else "not over"
+    whole = milliseconds(attempt.downtime) if attempt.downtime is not None else "broken off" if attempt.status in view.ENDED else "not over"
     lead = f"Time in which the guest stood still: {whole}{foretold}. Each bar begins where the part did."
     body = f'<p class="keys">{keys}</p><div class="chart">{"".join(rows)}{axis.labels()}</div>'
     return section("downtime", f"Downtime: {whole}", body + kind_table(attempt, parts), lead)
