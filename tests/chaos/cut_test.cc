@@ -22,6 +22,10 @@ using qtest::Vmm;
 constexpr std::uint64_t kPage = 4096;
 // The name of the first device section, with its length.
 constexpr std::string_view kDevices = "\x05timer";
+// How the description behind them begins.
+constexpr std::string_view kDescription = "{\"configuration\"";
+// What the destination says when it has everything.
+constexpr std::string_view kReady = "GWr2";
 
 /// Small machines of three kinds: all devices, a synth vCPU that writes, and a KVM guest that
 /// checks what it writes and says so on its serial line.
@@ -137,10 +141,10 @@ void Cutter::expect_source_has_guest(Vmm& target, Relay& relay, const Relay::Pla
 void Cutter::cut(const Relay::Plan& plan)
 {
     SCOPED_TRACE(fmt::format("{}, byte {} {}", plan.way == Way::Forward ? "forward" : "backward",
-                             *plan.cut_at, plan.after.empty() ? "" : "of the devices"));
+                             *plan.cut_at, plan.after.empty() ? "" : "behind the mark"));
     const auto made = guest_.start(true);
     Vmm& target = *made;
-    Relay relay(plan);
+    Relay relay({.cut_at = plan.cut_at, .after = plan.after, .way = plan.way, .record = true});
     expect_at(target, relay.target());
     source_->qmp().execute("migrate", {{"uri", relay.uri()}});
     const std::string end = wait_end(*source_);
@@ -152,6 +156,9 @@ void Cutter::cut(const Relay::Plan& plan)
     }
     moved_ = true;
     ASSERT_EQ(status, "postmigrate");
+    // Never without the last byte there, and the destination's word.
+    EXPECT_TRUE(relay.stream(Way::Forward).contains(kDescription));
+    EXPECT_TRUE(relay.stream(Way::Backward).contains(kReady));
     if (end == "completed") {
         // The cut was behind the end.
         ASSERT_EQ(wait_end(target), "completed");
@@ -185,10 +192,10 @@ protected:
         stream_ = relay.stream(Way::Forward);
         const std::string& answers = relay.stream(Way::Backward);
         answers_ = answers.size();
-        ready_ = answers.find("GWr2") + 4;
+        ready_ = answers.find(kReady) + kReady.size();
         ASSERT_GT(ready_, 4u);
         devices_ = stream_.find(kDevices) + kDevices.size();
-        const std::size_t description = stream_.rfind("{\"configuration\"");
+        const std::size_t description = stream_.rfind(kDescription);
         ASSERT_NE(description, std::string::npos);
         end_mark_ = description - 6;
         // Behind the description: the PING that hands the guest over.
@@ -222,9 +229,8 @@ void Cut::work_off(const std::vector<Relay::Plan>& plans)
         ASSERT_NO_FATAL_FAILURE(cutter.cut(plans[n]));
         if (!cutter.moved())
             continue;
-        // A guest that writes needs a pass less now and then: its stream and the answers end
-        // earlier than those of its twin.
-        ASSERT_NE(GetParam(), "Q35") << "byte " << *plans[n].cut_at;
+        // It needs a pass less now and then: the stream and the answers end earlier than those of
+        // its twin.
         cutter.renew();
     }
     cutter.check_guest();
@@ -241,8 +247,8 @@ void Cut::expect_all_fail(const std::vector<Relay::Plan>& plans)
     for (std::thread& other : others)
         other.join();
     ASSERT_FALSE(HasFailure());
-    // Nearly all: see above.
-    EXPECT_GE(attempts_, plans.size() - plans.size() / 4);
+    // Most: see above.
+    EXPECT_GE(attempts_, plans.size() / 2);
     RecordProperty("attempts", std::to_string(attempts_));
 }
 
@@ -286,7 +292,7 @@ TEST_P(Cut, InTheAnswersLeavesTheGuestAtTheSource)
     expect_all_fail(plans);
 }
 
-// A guest whose stream has the same length every time.
+// A guest whose devices have the same length every time.
 class Handover : public Cut {};
 INSTANTIATE_TEST_SUITE_P(Guests, Handover, testing::Values("Q35"),
                          [](const auto& at) { return at.param; });
@@ -301,11 +307,13 @@ TEST_P(Handover, CutAnywhereNeverLeavesTwoGuests)
         cutter.renew();
     };
     for (std::uint64_t back = 0; back < 9; back += long_form() ? 1 : 4)
-        ASSERT_NO_FATAL_FAILURE(expect_moved({.cut_at = stream_.size() - back}));
+        ASSERT_NO_FATAL_FAILURE(expect_moved(
+            {.cut_at = stream_.size() - devices_ - back, .after = std::string(kDevices)}));
     // SHUT comes only after the handover. Cut right behind "ready", the source may see either.
     const std::uint64_t answers = answers_ - ready_;
     for (std::uint64_t back = 1; back < answers; back += long_form() ? 1 : answers / 3)
-        ASSERT_NO_FATAL_FAILURE(expect_moved({.cut_at = answers_ - back, .way = Way::Backward}));
+        ASSERT_NO_FATAL_FAILURE(expect_moved(
+            {.cut_at = answers - back, .after = std::string(kReady), .way = Way::Backward}));
 }
 
 // The same attempt again and again: nothing is kept of any, mappings included.

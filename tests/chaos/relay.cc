@@ -99,11 +99,11 @@ std::optional<std::uint64_t> Relay::mark()
 }
 
 // What follows bytes that were looked at before.
-void Relay::look_for_mark(const char* data, std::size_t size)
+void Relay::look_for_mark(Way way, const char* data, std::size_t size)
 {
-    if (plan_.after.empty() || mark_)
+    if (plan_.after.empty() || mark_ || way != plan_.way)
         return;
-    const std::uint64_t start = passed_[0] - tail_.size();
+    const std::uint64_t start = passed(way) - tail_.size();
     tail_.append(data, size);
     if (const std::size_t at = tail_.find(plan_.after); at != std::string::npos)
         mark_ = start + at + plan_.after.size();
@@ -128,10 +128,8 @@ bool Relay::pump(int from, int to, Way way)
     if (got <= 0)
         return got < 0 && errno == EINTR;
     auto size = static_cast<std::size_t>(got);
-    if (way == Way::Forward) {
-        look_for_mark(buffer.data(), size);
-        size = std::min<std::uint64_t>(size, room(way));
-    }
+    look_for_mark(way, buffer.data(), size);
+    size = std::min<std::uint64_t>(size, room(way));
     if (!send_all(to, buffer.data(), size, {stop_.poll_fd(), hold_.poll_fd()}))
         return false;
     if (plan_.record)

@@ -29,7 +29,7 @@ public:
     struct Plan {
         /// After exactly so many bytes of this way both connections are closed.
         std::optional<std::uint64_t> cut_at;
-        /// Forward, cut_at counts from behind the first time that this is seen.
+        /// cut_at counts from behind the first time that this is seen.
         std::string after{};
         Way way = Way::Forward;
         bool record = false;
@@ -56,7 +56,7 @@ private:
     void run();
     bool pump(int from, int to, Way way);
     std::uint64_t room(Way way) const;
-    void look_for_mark(const char* data, std::size_t size);
+    void look_for_mark(Way way, const char* data, std::size_t size);
 
     Plan plan_;
     qtest::TempDir dir_;
