@@ -85,24 +85,22 @@ def _body(module, commands):
     out.add()
     for command in commands:
         _call(out, name, command)
-    out.add('struct Row {')
-    out.add('    CommandInfo info;')
-    out.add(f'    Result<Json> (*call)({name}&, const Json&, CommandContext&);')
-    out.add('};')
+    out.add('}  // namespace')
     out.add()
-    out.add('constexpr Row kRows[] = {')
+    out.add(f'void register_commands(CommandTable& table, {name}& commands)')
+    out.add('{')
+    out.add('    struct Row {')
+    out.add('        CommandInfo info;')
+    out.add(f'        Result<Json> (*call)({name}&, const Json&, CommandContext&);')
+    out.add('    };')
+    out.add('    static constexpr Row kRows[] = {')
     for command in commands:
         flags = [('allow_oob', command.allow_oob), ('allow_preconfig', command.allow_preconfig),
                  ('deprecated', 'deprecated' in command.features),
                  ('unstable', 'unstable' in command.features)]
         extra = ''.join(f', .{key} = true' for key, value in flags if value)
-        out.add(f'    {{{{.name = "{command.name}"{extra}}}, call_{cxx.c_name(command.name)}}},')
-    out.add('};')
-    out.add()
-    out.add('}  // namespace')
-    out.add()
-    out.add(f'void register_commands(CommandTable& table, {name}& commands)')
-    out.add('{')
+        out.add(f'        {{{{.name = "{command.name}"{extra}}}, call_{cxx.c_name(command.name)}}},')
+    out.add('    };')
     out.add('    for (const Row& row : kRows)')
     out.add('        table.add(row.info, [&commands, call = row.call](const Json& arguments, '
             'CommandContext& context) {')
