@@ -100,6 +100,15 @@ Result<void> Channel::wait(Direction direction)
     return ok();
 }
 
+Result<void> Channel::wait_until_sent(std::uint32_t bytes)
+{
+    if (!set_queue_limit(bytes))
+        return ok();
+    auto waited = wait(Direction::Write);
+    (void)set_queue_limit(0);
+    return waited;
+}
+
 // --- one attempt ----------------------------------------------------------------------------
 
 Result<std::optional<std::size_t>> Channel::try_readv(std::span<const iovec> to)

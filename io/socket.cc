@@ -9,9 +9,11 @@
 #include <cerrno>
 #include <cstring>
 #include <fmt/core.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 namespace godwit::io {
@@ -134,6 +136,26 @@ bool SocketChannel::peer_is_done() const noexcept
 {
     pollfd entry{.fd = fd_.get(), .events = POLLRDHUP, .revents = 0};
     return ::poll(&entry, 1, 0) > 0;
+}
+
+std::uint64_t SocketChannel::bytes_underway() const noexcept
+{
+    int bytes = 0;
+    return ::ioctl(fd_.get(), SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<unsigned>(bytes)
+                                                                  : 0;
+}
+
+void SocketChannel::acknowledge() noexcept
+{
+    constexpr int kOn = 1;
+    if (family_ == AF_INET || family_ == AF_INET6)
+        (void)::setsockopt(fd_.get(), IPPROTO_TCP, TCP_QUICKACK, &kOn, sizeof kOn);
+}
+
+bool SocketChannel::set_queue_limit(std::uint32_t bytes) noexcept
+{
+    return (family_ == AF_INET || family_ == AF_INET6) &&
+           ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes) == 0;
 }
 
 namespace {

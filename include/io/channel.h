@@ -109,6 +109,18 @@ public:
     /// Waits until a direction is ready, within patience().
     Result<void> wait(Direction direction);
 
+    // --- What lies between us and the peer ----------------------------------------------------
+
+    /// Waits, within patience(), until less than `bytes` of what was written still lie in a queue
+    /// on this side. Bytes under way do not count. At once where a kind has no such queue.
+    Result<void> wait_until_sent(std::uint32_t bytes);
+    /// Bytes written that are not known to have reached the peer's system; 0 where a kind cannot
+    /// tell. Does not wait.
+    virtual std::uint64_t bytes_underway() const noexcept { return 0; }
+    /// Lets the peer know at once what has come, for a peer that sends its next bytes only then
+    /// (Nagle's delay). Reader's thread; before it waits.
+    virtual void acknowledge() noexcept {}
+
     // --- Places in a file ---------------------------------------------------------------------
 
     /// All of `to` from byte `offset`, without moving the channel's own place. From any thread.
@@ -166,6 +178,9 @@ protected:
     // May wait for the disk. 0 from do_preadv() is the end of the file.
     virtual Result<std::size_t> do_preadv(std::span<const iovec> to, std::uint64_t offset);
     virtual Result<std::size_t> do_pwritev(std::span<const iovec> from, std::uint64_t offset);
+    // While it is not 0, the channel is ready for writing only with less than so many bytes in its
+    // queue. False: it has none.
+    virtual bool set_queue_limit(std::uint32_t) noexcept { return false; }
     // Readable once the direction was shut down on this side, for descriptors that the kernel
     // does not wake; -1: there is none.
     virtual int wake_fd(Direction) const noexcept { return -1; }

@@ -40,6 +40,8 @@ public:
     int fd() const noexcept override { return fd_.get(); }
 
     bool peer_is_done() const noexcept override;
+    std::uint64_t bytes_underway() const noexcept override;
+    void acknowledge() noexcept override;
 
     /// TCP only: Nagle's delay off. Connections that connect() and Listener make have it off.
     Result<void> set_nodelay(bool on);
@@ -54,6 +56,7 @@ protected:
     Result<std::optional<Received>> do_read_with_fds(std::span<std::byte> to) override;
     Result<std::optional<std::size_t>> do_write_with_fds(std::span<const std::byte> from,
                                                          std::span<const int> fds) override;
+    bool set_queue_limit(std::uint32_t bytes) noexcept override;
 
 private:
     friend class Listener;
