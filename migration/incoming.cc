@@ -41,6 +41,7 @@ public:
         if (auto at_once = GW_TRY(channel_.try_readv(into)))
             return *at_once;
         const std::int64_t since = timeline_.now_ns();
+        channel_.acknowledge();
         auto read = wait(into);
         if (timeline_.now_ns() - since > kStallNs)
             timeline_.lasted(TimelineKind::Stall, "wire", since);
