@@ -286,8 +286,10 @@ Result<bool> Outgoing::near_enough()
     if (wants_exact(left, threshold()) || doubtful) {
         if (refine && refinement_.finish_pass(left.total()))
             return false;
-        if (running)
+        if (running) {
             rehearse();
+            GW_TRY(await_arrival());
+        }
         const std::int64_t since = p_.env.clock.now_ns();
         left = GW_TRY(pending(true));
         look_ns_ = p_.env.clock.now_ns() - since;

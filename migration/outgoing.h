@@ -106,6 +106,7 @@ private:
     bool know_peer();
     bool peer_has_answered() const;
     Result<void> await_answer();
+    Result<void> await_arrival();
 
     Result<void> switch_over();
     Result<void> stop();
@@ -179,6 +180,8 @@ private:
     Refinement refinement_;
     Rehearsal rehearsal_;
     std::int64_t look_ns_ = 0;  // what the last exact look took
+    std::int64_t way_ns_ = 0;   // and the way there and back before it
+    std::uint32_t arrivals_ = 0;
     AutoConverge converge_;
     std::int64_t window_start_ = 0;
     std::uint64_t window_bytes_ = 0;

@@ -23,6 +23,9 @@ constexpr std::int64_t kSilentClosesNs = 1000 * kMs;
 // How long a destination that broke off has to say why.
 constexpr std::int64_t kReasonNs = 1000 * kMs;
 constexpr std::int64_t kSliceNs = 50 * kMs;
+// Before the guest stops: what may still lie in our queue, and how long what left it may take.
+constexpr std::uint32_t kShortQueue = 32 * 1024;
+constexpr std::int64_t kMomentNs = 5 * kMs;
 
 // False when `for_ns` went by first.
 template <class Condition>
@@ -79,6 +82,36 @@ Result<void> Outgoing::await_answer()
     GW_TRY(check_interrupted());
     (void)know_peer();
     return ok();
+}
+
+// The guest is not to stand still while bytes that were sent before wait for the link: they go
+// first, and the look at the dirty log that decides comes afterwards. The link is kept busy until
+// the queue on our side is short; what is under way and what the destination has not read yet is
+// waited for as long as that is a matter of a moment.
+Result<void> Outgoing::await_arrival()
+{
+    const bool answers = peer_ == Peer::Godwit || peer_ == Peer::Qemu;
+    const std::uint32_t value = kArrived | (++arrivals_ & ~kArrivedMask);
+    if (answers) {
+        stream::write_command_be32(*out_, Command::Ping, value);
+        GW_TRY(out_->flush());
+    }
+    const std::int64_t since = p_.env.clock.now_ns();
+    if (auto sent = channel_->wait_until_sent(kShortQueue); !sent) {
+        GW_TRY(check_interrupted());
+        return sent;
+    }
+    if (!answers)
+        return ok();
+    const std::int64_t asked = p_.env.clock.now_ns();
+    (void)wait_for(p_.env.clock, signals_, kMomentNs, [&] {
+        return signals_.arrived == value || signals_.path_ended || signals_.shut ||
+               signals_.cancelled || signals_.path_error;
+    });
+    way_ns_ = p_.env.clock.now_ns() - asked;
+    if (p_.env.clock.now_ns() - since > kMs)
+        p_.timeline->lasted(TimelineKind::Switchover, "drained", since);
+    return check_interrupted();
 }
 
 // Step 6. A peer that does not answer may run the guest from the moment it has the end mark.

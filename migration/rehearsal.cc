@@ -65,7 +65,8 @@ void Outgoing::predict_downtime(std::uint64_t left)
     parts.insert(parts.end(), rehearsal_.parts().begin(), rehearsal_.parts().end());
     add("flush", PartKind::Flush, sending(rehearsal_.bytes() + rehearsal_.description_bytes()),
         rehearsal_.bytes());
-    add("handover", PartKind::Handover, rehearsal_.ns(), 0);
+    const std::uint64_t underway = channel_->bytes_underway();
+    add("handover", PartKind::Handover, rehearsal_.ns() + way_ns_ + sending(underway), underway);
     std::int64_t sum = 0;
     for (const SwitchoverPart& part : parts)
         sum += part.predicted_ns;

@@ -46,6 +46,8 @@ Result<void> ReturnPath::listen()
                     signals_.peer_godwit = true;
                 else if (value == kGodwitReady && signals_.peer_godwit)
                     signals_.ready = true;
+                else if ((value & kArrivedMask) == kArrived)
+                    signals_.arrived = value;
                 else
                     signals_.echo_seen = true;
             });

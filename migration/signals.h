@@ -26,7 +26,8 @@ struct Signals {
     // From the return path:
     bool echo_seen = false;  ///< the first PING was answered: we know who the peer is
     bool peer_godwit = false;
-    bool ready = false;  ///< the peer, a Godwit, has everything
+    bool ready = false;         ///< the peer, a Godwit, has everything
+    std::uint32_t arrived = 0;  ///< the value of the last kArrived that came back
     bool switchover_ack = false;
     std::optional<std::uint32_t> shut;
     bool path_ended = false;  ///< nothing more will come
