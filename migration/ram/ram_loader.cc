@@ -17,6 +17,7 @@ namespace godwit::migration {
 
 using system::kPageBits;
 using system::kPageSize;
+using system::RamSource;
 
 namespace {
 
@@ -139,6 +140,8 @@ Result<void> RamLoader::load_record(StreamReader& in, std::uint64_t word)
     block.received[offset >> kPageBits] = true;
     ++pages_;
     streak_ = kind == kRamPage && (streak_ == 0 || offset == next_offset_) ? streak_ + 1 : 0;
+    if (streak_ <= 1)
+        streak_offset_ = offset;
     next_offset_ = offset + kPageSize;
     return streak_ >= kStreak ? load_ahead(in, block, next_offset_) : ok();
 }
@@ -172,6 +175,7 @@ Result<void> RamLoader::load_ahead(StreamReader& in, Block& block, std::uint64_t
         const std::uint64_t pages = prepare_ahead(block, offset, most, come);
         if (pages == 0)
             return ok();
+        populate_ahead(*block.block, offset, pages << kPageBits);
         GW_TRY(in.get_bytes({ahead_headers_[0].data(), come}));
         const std::size_t got = GW_TRY(in.read_past(ahead_pieces_))
         +come;
@@ -181,6 +185,31 @@ Result<void> RamLoader::load_ahead(StreamReader& in, Block& block, std::uint64_t
         if (taken == 0 || streak_ == 0)
             return ok();
     }
+}
+
+// The next `bytes` from `offset` on are about to be written. Where a streak is long, what it will
+// reach next is populated meanwhile: a quarter of its length and no more than kMostWanted chunks,
+// so that little is taken for nothing where it ends. A file has its pages already.
+void RamLoader::populate_ahead(const system::RamBlock& block, std::uint64_t offset,
+                               std::uint64_t bytes)
+{
+    constexpr std::uintptr_t kChunk = Populator::kChunk;
+    const bool ours = block.fd() < 0 || (block.shared() && block.source() != RamSource::File);
+    if (!ours || block.page_size() > kPageSize)
+        return;
+    const auto base = reinterpret_cast<std::uintptr_t>(block.host());
+    const std::uintptr_t last = (base + offset + bytes - 1) / kChunk * kChunk;
+    if (last == settled_)
+        return;
+    settled_ = last;
+    populator_.settle(reinterpret_cast<std::byte*>(last));
+    const std::uint64_t ahead = std::min((offset - streak_offset_) / (4 * kChunk), kMostWanted);
+    const std::uintptr_t end =
+        std::min(last + kChunk + ahead * kChunk, (base + block.used_length()) / kChunk * kChunk);
+    const bool goes_on = wanted_end_ > last && wanted_end_ <= end;
+    for (std::uintptr_t at = goes_on ? wanted_end_ : last + kChunk; at < end; at += kChunk)
+        populator_.want(reinterpret_cast<std::byte*>(at));
+    wanted_end_ = std::max(end, last + kChunk);
 }
 
 // Where the next records go if they are what we think; `come` bytes of the first one are here.

@@ -6,6 +6,7 @@
 
 #include "migration/environment.h"
 #include "migration/live_state.h"
+#include "migration/ram/populator.h"
 #include "system/guest_memory.h"
 
 #include <array>
@@ -45,6 +46,7 @@ private:
                                 std::size_t come);
     Result<std::uint64_t> take_ahead(StreamReader& in, Block& block, std::uint64_t offset,
                                      std::size_t got);
+    void populate_ahead(const system::RamBlock& block, std::uint64_t offset, std::uint64_t bytes);
     void untake(StreamReader& in, std::uint64_t first, std::size_t got);
     Result<void> load_zero(StreamReader& in, Block& block, std::uint64_t offset);
     Result<void> load_xbzrle(StreamReader& in, Block& block, std::uint64_t offset);
@@ -58,10 +60,17 @@ private:
     static constexpr std::uint64_t kMostAhead = 120;  // pages; with headers less than the buffer
     static constexpr unsigned kStreak = 4;            // pages in a row that make it worth a try
     unsigned streak_ = 0;
-    std::uint64_t next_offset_ = 0;  // that continues the streak
+    std::uint64_t streak_offset_ = 0;  // where it began
+    std::uint64_t next_offset_ = 0;    // that continues the streak
     std::uint64_t ahead_ = 16;
     std::vector<std::array<std::byte, 8>> ahead_headers_;
     std::vector<iovec> ahead_pieces_;  // a header and its page in turn
+
+    // Populating ahead: host addresses
+    static constexpr std::uint64_t kMostWanted = 4;  // chunks
+    std::uintptr_t settled_ = 0;                     // the chunk that is being filled
+    std::uintptr_t wanted_end_ = 0;                  // behind the last chunk asked for
+    Populator populator_;                            // last: its threads use the blocks
 };
 
 }  // namespace godwit::migration
