@@ -4,7 +4,7 @@ import tempfile
 
 import guests
 from guests import MIB
-from migration import Guest, move, move_guest, obstacle, prepare
+from migration import Guest, WarmMemory, move, move_guest, obstacle, prepare
 from vmm import Vmm
 
 GIB = 1024 * MIB
@@ -33,7 +33,7 @@ def synth(binary, cpus):
             with Vmm(binary, [*arguments, "-incoming", "defer"], "target", scratch=scratch) as target:
                 prepare(source.qmp, max_bandwidth=0)
                 prepare(target.qmp)
-                figures = move(source, target, "127.0.0.1")
+                figures = move(source, target, "127.0.0.1", WarmMemory(352 * MIB))
                 target.qmp.execute("stop")
                 guests.check_synth(target)
                 return figures
