@@ -5,6 +5,7 @@
 #include "io/open.h"
 #include "io/pipe_channel.h"
 #include "io/resolve.h"
+#include "io/tcp.h"
 #include "tests/unit/io/test_util.h"
 #include "util/event_fd.h"
 
@@ -337,6 +338,74 @@ TEST(SocketChannel, ConnectionsOverTcpHaveNoDelayOnBothEnds)
         EXPECT_NE(on, 0);
         EXPECT_NE(::fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
     }
+}
+
+TEST(SocketChannel, WaitsUntilItsQueueIsShort)
+{
+    const auto listener = listen_on(InetAddress{.host = "127.0.0.1", .port = "0"});
+    const auto client = must(connect_socket(listener->addresses().front()));
+    const auto server = must(listener->accept(patient()));
+    EXPECT_EQ(client->bytes_underway(), 0);
+    must(client->wait_until_sent(4096));
+    const std::vector<std::byte> block(64 * 1024);
+    while (must(client->try_write(block))) {
+    }
+    // Nobody reads: what the peer's system does not take stays here.
+    EXPECT_GT(client->bytes_underway(), 4096);
+    client->set_patience({.cancel = {}, .deadline = deadline_in(std::chrono::milliseconds(20))});
+    const auto waited = client->wait_until_sent(4096);
+    ASSERT_FALSE(waited);
+    EXPECT_EQ(waited.error().code(), Errc::TimedOut);
+
+    client->set_patience(patient());
+    auto reader = std::async(std::launch::async, [&] {
+        std::vector<std::byte> into(1 << 20);
+        while (must(server->read_some(into)) != 0) {
+        }
+    });
+    must(client->wait_until_sent(4096));
+    EXPECT_LT(client->bytes_underway(), client->bytes_written());
+    must(client->shutdown(Shutdown::Write));
+    reader.get();
+}
+
+TEST(SocketChannel, TheWayOverTheLoopbackHoldsLittle)
+{
+    const auto listener = listen_on(InetAddress{.host = "127.0.0.1", .port = "0"});
+    const auto client = must(connect_socket(listener->addresses().front()));
+    const auto server = must(listener->accept(patient()));
+    std::array<std::byte, 4096> page{};
+    must(client->write_all(page));
+    must(server->read_exact(page));
+    ASSERT_TRUE(tcp_pipe_bytes(client->fd()));
+    EXPECT_LT(*tcp_pipe_bytes(client->fd()), std::uint64_t{1} << 40);
+    const auto [left, right] = must(socket_pair());
+    EXPECT_FALSE(tcp_pipe_bytes(left->fd()));
+    EXPECT_FALSE(tcp_pipe_bytes(-1));
+}
+
+TEST(SocketChannel, AcknowledgesAtOnceWhenAskedTo)
+{
+    const auto listener = listen_on(InetAddress{.host = "127.0.0.1", .port = "0"});
+    const auto client = must(connect_socket(listener->addresses().front()));
+    const auto server = must(listener->accept(patient()));
+    const auto at_once = [&] {
+        int on = 0;
+        socklen_t length = sizeof on;
+        EXPECT_EQ(::getsockopt(server->fd(), IPPROTO_TCP, TCP_QUICKACK, &on, &length), 0);
+        return on != 0;
+    };
+    // Who answers what comes is taken to answer soon, and its acknowledgements wait for that.
+    std::array<std::byte, 16> word{};
+    for (int i = 0; i < 1000 && at_once(); ++i) {
+        must(client->write_all(word));
+        must(server->read_exact(word));
+        must(server->write_all(word));
+        must(client->read_exact(word));
+    }
+    EXPECT_FALSE(at_once());
+    server->acknowledge();
+    EXPECT_TRUE(at_once());
 }
 
 TEST(SocketChannel, BothEndsNameTheirAddresses)
