@@ -337,7 +337,7 @@ Result<void> Outgoing::iterate()
 {
     rate_.begin(p_.env.clock.now_ns(), out_->position());
     window_start_ = p_.env.clock.now_ns();
-    window_bytes_ = out_->position();
+    window_bytes_ = delivered();
     for (;;) {
         GW_TRY(check_interrupted());
         GW_TRY(await_answer());
@@ -387,22 +387,30 @@ void Outgoing::rest(std::int64_t now)
     }
 }
 
+// What only went into the socket's queue says nothing about the link.
+std::uint64_t Outgoing::delivered() const
+{
+    const std::uint64_t written = out_->position();
+    return written - std::min(written, channel_->bytes_underway());
+}
+
 void Outgoing::measure(std::int64_t now)
 {
     if (now <= window_start_)
         return;
     const std::uint64_t pages = statistics_.normal_pages + statistics_.zero_pages;
+    const std::uint64_t bytes = delivered();
+    const std::uint64_t fresh = bytes - std::min(bytes, window_bytes_);
     const std::int64_t idle_ns = std::max<std::int64_t>(now - window_start_ - window_busy_ns_, 0);
-    estimate_.update(
-        {now - window_start_, out_->position() - window_bytes_, pages - window_pages_, idle_ns},
-        {p_.limits.downtime_limit_ms, p_.limits.avail_switchover_bandwidth});
+    estimate_.update({now - window_start_, fresh, pages - window_pages_, idle_ns},
+                     {p_.limits.downtime_limit_ms, p_.limits.avail_switchover_bandwidth});
     statistics_.mbps = estimate_.mbps();
     statistics_.pages_per_second = estimate_.pages_per_second();
     if (estimate_.expected_downtime_ms() >= 0)
         statistics_.expected_downtime_ms = estimate_.expected_downtime_ms();
-    note_sample(now, out_->position() - window_bytes_, now - window_start_);
+    note_sample(now, fresh, now - window_start_);
     window_start_ = now;
-    window_bytes_ = out_->position();
+    window_bytes_ = bytes;
     window_pages_ = pages;
     window_busy_ns_ = 0;
 }

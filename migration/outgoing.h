@@ -101,6 +101,7 @@ private:
     void rehearse();
     void predict_downtime(std::uint64_t left);
     void measure(std::int64_t now);
+    std::uint64_t delivered() const;
     void rest(std::int64_t now);
     bool may_switch_over();
     bool know_peer();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // Who the destination is, the end of the stream, and the handover. docs/migration/handshake.md.
+#include "io/tcp.h"
 #include "migration/handshake.h"
 #include "migration/outgoing.h"
 
@@ -26,6 +27,13 @@ constexpr std::int64_t kSliceNs = 50 * kMs;
 // Before the guest stops: what may still lie in our queue, and how long what left it may take.
 constexpr std::uint32_t kShortQueue = 32 * 1024;
 constexpr std::int64_t kMomentNs = 5 * kMs;
+
+// More is under way than a way of this length holds: it waits before the narrowest part.
+bool queues_on_the_way(const io::Channel& channel)
+{
+    const auto pipe = io::tcp_pipe_bytes(channel.fd());
+    return pipe && channel.bytes_underway() > *pipe + *pipe / 4 + 2 * kShortQueue;
+}
 
 // False when `for_ns` went by first.
 template <class Condition>
@@ -86,8 +94,8 @@ Result<void> Outgoing::await_answer()
 
 // The guest is not to stand still while bytes that were sent before wait for the link: they go
 // first, and the look at the dirty log that decides comes afterwards. The link is kept busy until
-// the queue on our side is short; what is under way and what the destination has not read yet is
-// waited for as long as that is a matter of a moment.
+// the queues on our side and on the way are short; what the way itself holds, and what the
+// destination has not read yet, is waited for as long as that is a matter of a moment.
 Result<void> Outgoing::await_arrival()
 {
     const bool answers = peer_ == Peer::Godwit || peer_ == Peer::Qemu;
@@ -104,10 +112,13 @@ Result<void> Outgoing::await_arrival()
     if (!answers)
         return ok();
     const std::int64_t asked = p_.env.clock.now_ns();
-    (void)wait_for(p_.env.clock, signals_, kMomentNs, [&] {
+    const auto met = [&] {
         return signals_.arrived == value || signals_.path_ended || signals_.shut ||
                signals_.cancelled || signals_.path_error;
-    });
+    };
+    for (std::int64_t wait = kMomentNs; !wait_for(p_.env.clock, signals_, wait, met); wait = kMs)
+        if (!queues_on_the_way(*channel_))
+            break;
     way_ns_ = p_.env.clock.now_ns() - asked;
     if (p_.env.clock.now_ns() - since > kMs)
         p_.timeline->lasted(TimelineKind::Switchover, "drained", since);
