@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/ram/ram_loader.h"
 
+#include "migration/ram/populator.h"
 #include "migration/ram/ram_format.h"
+#include "system/populated_pages.h"
 #include "tests/unit/migration/test_machine.h"
 
 #include <algorithm>
 #include <gmock/gmock.h>
 #include <random>
+#include <sys/mman.h>
+#include <thread>
+#include <unistd.h>
 
 namespace godwit::migration {
 namespace {
@@ -201,6 +206,140 @@ TEST(RamLoader, AStreamThatEndsAnywhereIsAnErrorAndStaysInsideItsPage)
             std::memcmp(to.machine.ram->host() + begun * kPageSize, zeros.data(), zeros.size()), 0)
             << length;
     }
+}
+
+// --- Memory that is there already ---------------------------------------------------------------
+
+struct LoadingIntoFile : Loading {
+    explicit LoadingIntoFile(bool shared) : file(::memfd_create("old", MFD_CLOEXEC))
+    {
+        machine.memory.remove(*machine.ram);
+        const std::vector<std::byte> old(kFilePages * kPageSize, std::byte{0x5a});
+        EXPECT_EQ(::pwrite(file.get(), old.data(), old.size(), 0),
+                  static_cast<ssize_t>(old.size()));
+        // Old contents, then a hole.
+        EXPECT_EQ(::ftruncate(file.get(), kPages * kPageSize), 0);
+        machine.ram = machine.memory
+                          .create({.id = "ram",
+                                   .used_length = kPages * kPageSize,
+                                   .source = system::RamSource::File,
+                                   .fd = UniqueFd(::dup(file.get())),
+                                   .shared = shared})
+                          .value();
+    }
+    std::byte in_file(std::uint64_t offset) const
+    {
+        std::byte byte{};
+        EXPECT_EQ(::pread(file.get(), &byte, 1, static_cast<off_t>(offset)), 1);
+        return byte;
+    }
+    static constexpr std::uint64_t kFilePages = 20;
+    UniqueFd file;
+};
+
+TEST(RamLoader, OldContentsOfAFileAreGoneWhereNoRecordComes)
+{
+    Recording recording;
+    recording.page(3);
+    recording.zero(4);
+    recording.page(700);
+    recording.word(kRamEos);
+    const auto bytes = recording.take();
+    for (const bool shared : {false, true}) {
+        LoadingIntoFile to(shared);
+        ASSERT_EQ(to.machine.ram->host()[5 * kPageSize], std::byte{0x5a});
+        stream::StreamReader in(bytes);
+        const auto loaded = to.load(in);
+        ASSERT_TRUE(loaded) << loaded.error().message();
+        EXPECT_TRUE(to.holds(recording.memory)) << shared;
+        // What a private mapping hides stays in the file.
+        EXPECT_EQ(to.in_file(5 * kPageSize), shared ? std::byte{0} : std::byte{0x5a});
+    }
+}
+
+TEST(RamLoader, WhatAProgramWroteOverAFileIsGoneToo)
+{
+    Recording recording;
+    recording.page(3);
+    recording.word(kRamEos);
+    const auto bytes = recording.take();
+    for (const bool shared : {false, true}) {
+        LoadingIntoFile to(shared);
+        to.machine.ram->host()[6 * kPageSize + 1] = std::byte{1};    // over old contents
+        to.machine.ram->host()[900 * kPageSize + 1] = std::byte{1};  // in the hole
+        stream::StreamReader in(bytes);
+        ASSERT_TRUE(to.load(in));
+        EXPECT_TRUE(to.holds(recording.memory)) << shared;
+    }
+}
+
+// --- Populating ahead ---------------------------------------------------------------------------
+
+constexpr std::uint64_t kChunkPages = Populator::kChunk / kPageSize;
+
+std::uint64_t present(const system::RamBlock& block, system::PageRun within)
+{
+    std::uint64_t pages = 0;
+    for (const system::PageRun& run : system::PopulatedPages::open().runs(block, within))
+        pages += run.count;
+    return pages;
+}
+
+TEST(Populator, PopulatesWhatIsWantedAndNothingElse)
+{
+    TestMachine machine(8 * Populator::kChunk);
+    if (::madvise(machine.ram->host(), kPageSize, MADV_POPULATE_WRITE) < 0)
+        GTEST_SKIP() << "the kernel has no MADV_POPULATE_WRITE";
+    ASSERT_TRUE(machine.ram->discard(0, kPageSize));
+    Populator populator;
+    const std::byte* const host = machine.ram->host();
+    populator.settle(host);  // nobody works at it
+    populator.want(machine.ram->host() + 2 * Populator::kChunk);
+    populator.want(machine.ram->host() + 3 * Populator::kChunk);
+    while (populator.populated() < 2)
+        std::this_thread::yield();
+    EXPECT_EQ(present(*machine.ram, {2 * kChunkPages, 2 * kChunkPages}), 2 * kChunkPages);
+    EXPECT_EQ(present(*machine.ram, {0, 2 * kChunkPages}), 0);
+    EXPECT_EQ(present(*machine.ram, {4 * kChunkPages, 4 * kChunkPages}), 0);
+}
+
+TEST(Populator, WhatIsSettledIsNotPopulatedAnyMore)
+{
+    TestMachine machine(64 * Populator::kChunk);
+    Populator populator;
+    for (std::uint64_t i = 0; i < 64; ++i)
+        populator.want(machine.ram->host() + i * Populator::kChunk);
+    for (std::uint64_t i = 0; i < 64; ++i)
+        populator.settle(machine.ram->host() + i * Populator::kChunk);
+    const std::uint64_t before = present(*machine.ram, {0, 64 * kChunkPages});
+    EXPECT_EQ(populator.populated() * kChunkPages, before);
+}
+
+TEST(RamLoader, TakesLittleMoreMemoryThanComes)
+{
+    constexpr std::uint64_t kComes = 16 * Populator::kChunk;
+    stream::StreamWriter out;
+    out.put_be64(kRamPage);
+    out.put_str8("big");
+    std::vector<std::byte> page(kPageSize, std::byte{7});
+    out.put_bytes(page);
+    for (std::uint64_t at = kPageSize; at < kComes; at += kPageSize) {
+        out.put_be64(at | kRamPage | kRamContinue);
+        out.put_bytes(page);
+    }
+    out.put_be64(kRamEos);
+    const auto bytes = out.take();
+    Loading to;
+    system::RamBlock* big =
+        to.machine.memory.create({.id = "big", .used_length = 8 * kComes}).value();
+    PortionSource source(bytes, {512 * 1024});
+    stream::StreamReader in(source, 512 * 1024);
+    const auto loaded = to.load(in);
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    EXPECT_EQ(to.loader.pages_loaded(), kComes / kPageSize);
+    for (std::uint64_t at = 0; at < kComes; at += kPageSize)
+        ASSERT_EQ(std::memcmp(big->host() + at, page.data(), kPageSize), 0);
+    EXPECT_LE(present(*big, {0, big->page_count()}), (kComes + 4 * Populator::kChunk) / kPageSize);
 }
 
 }  // namespace
