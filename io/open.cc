@@ -52,7 +52,8 @@ Result<ChannelPtr> open_for_writing(const Address& address, const ConnectOptions
 {
     ChannelPtr channel;
     if (const auto* file = std::get_if<FileAddress>(&address)) {
-        channel = GW_TRY(as_what_it_is(GW_TRY(FileChannel::create_for(*file))));
+        std::unique_ptr<FileChannel> opened = GW_TRY(FileChannel::create_for(*file));
+        channel = GW_TRY(as_what_it_is(std::move(opened)));
     } else if (const auto* exec = std::get_if<ExecAddress>(&address)) {
         channel = GW_TRY(ExecChannel::start(exec->args, ExecChannel::Mode::Write));
     } else if (const auto* fd = std::get_if<FdAddress>(&address)) {
@@ -68,7 +69,8 @@ Result<ChannelPtr> open_for_reading(const Address& address, const ConnectOptions
 {
     ChannelPtr channel;
     if (const auto* file = std::get_if<FileAddress>(&address)) {
-        channel = GW_TRY(as_what_it_is(GW_TRY(FileChannel::open_for(*file))));
+        std::unique_ptr<FileChannel> opened = GW_TRY(FileChannel::open_for(*file));
+        channel = GW_TRY(as_what_it_is(std::move(opened)));
     } else if (const auto* exec = std::get_if<ExecAddress>(&address)) {
         channel = GW_TRY(ExecChannel::start(exec->args, ExecChannel::Mode::Read));
     } else if (const auto* fd = std::get_if<FdAddress>(&address)) {
