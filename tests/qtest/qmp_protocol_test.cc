@@ -220,8 +220,9 @@ TEST(QmpProtocol, SocketsCanBeYankedByTheirNames)
     vmm.qmp().execute("yank", {{"instances", Json::array()}});
     for (const Json& entry : vmm.qmp().execute("query-qmp-schema")) {
         const std::string name = entry.value("name", "");
-        if (name == "yank" || name == "query-yank")
+        if (name == "yank" || name == "query-yank") {
             EXPECT_TRUE(entry.value("allow-oob", false)) << name;
+        }
     }
 }
 
