@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace godwit::migration {
 namespace {
@@ -264,24 +265,31 @@ TEST(Handshake, ACancelWhileAGodwitDecidesTakesTheGuestBack)
     EXPECT_EQ(a.run_state.state(), RunState::Running);
 }
 
+/// A Godwit that says it is ready, takes `bytes` of the nine that hand the guest over, and goes
+/// away.
+Peer hears_of_the_go(io::ChannelPtr channel, std::size_t bytes)
+{
+    return Peer(
+        std::move(channel),
+        [](io::Channel& c) {
+            say(c, ReturnMessage::Pong, kGodwitPong);
+            echo(c);
+        },
+        [bytes](io::Channel& c) {
+            say(c, ReturnMessage::Pong, kGodwitReady);
+            std::vector<std::byte> go(bytes);
+            EXPECT_TRUE(c.read_exact(go));
+            (void)c.shutdown(io::Shutdown::Both);
+        });
+}
+
 // Nine bytes through a pipe of four, of which the peer takes four: it cannot have the whole word.
 TEST(Handshake, AWordThatDidNotLeaveWholeLeavesTheGuestHere)
 {
     TestMachine a;
     a.start_guest();
     auto [left, right] = io::make_memory_channels(4).value();
-    Peer gone(
-        std::move(right),
-        [](io::Channel& c) {
-            say(c, ReturnMessage::Pong, kGodwitPong);
-            echo(c);
-        },
-        [](io::Channel& c) {
-            say(c, ReturnMessage::Pong, kGodwitReady);
-            std::array<std::byte, 4> begun;
-            EXPECT_TRUE(c.read_exact(begun));
-            (void)c.shutdown(io::Shutdown::Both);
-        });
+    Peer gone = hears_of_the_go(std::move(right), 4);
     ASSERT_TRUE(a.migrate_to(std::move(left)));
     EXPECT_EQ(a.wait_for_end(), Status::Failed);
     EXPECT_THAT(a.error(), HasSubstr("handing over"));
@@ -293,18 +301,7 @@ TEST(Handshake, AGodwitThatGoesAwayAfterTheHandoverKeepsTheGuestStopped)
     TestMachine a;
     a.start_guest();
     auto [left, right] = io::make_memory_channels().value();
-    Peer gone(
-        std::move(right),
-        [](io::Channel& c) {
-            say(c, ReturnMessage::Pong, kGodwitPong);
-            echo(c);
-        },
-        [](io::Channel& c) {
-            say(c, ReturnMessage::Pong, kGodwitReady);
-            std::array<std::byte, 9> go;
-            EXPECT_TRUE(c.read_exact(go));
-            (void)c.shutdown(io::Shutdown::Both);
-        });
+    Peer gone = hears_of_the_go(std::move(right), 9);
     ASSERT_TRUE(a.migrate_to(std::move(left)));
     EXPECT_EQ(a.wait_for_end(), Status::Failed);
     EXPECT_THAT(a.error(), HasSubstr("after the handover; the destination may be running"));
