@@ -8,6 +8,7 @@
 #include "system/guest_memory.h"
 #include "system/main_loop.h"
 #include "system/yank.h"
+#include "util/units.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -20,7 +21,6 @@ using stream::StateEntry;
 
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
 // A round of one handler ends after this long, so that all get their turn.
 constexpr std::int64_t kTurnNs = 50 * kMs;
 

@@ -4,6 +4,7 @@
 #include "io/tcp.h"
 #include "migration/handshake.h"
 #include "migration/outgoing.h"
+#include "util/units.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -15,7 +16,6 @@ using stream::SectionType;
 
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
 // Who has not answered the first PING by then, and need not, never will. The guest runs meanwhile.
 constexpr std::int64_t kAnswerNs = 3000 * kMs;
 // How long a peer that need not say anything may take to close, so that no byte is lost to a reset.

@@ -5,6 +5,7 @@
 #include "hw/boot/linux_image.h"
 #include "hw/fw_cfg.h"
 #include "util/unique_fd.h"
+#include "util/units.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -18,7 +19,6 @@ namespace godwit::hw {
 
 namespace {
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t k4GiB = std::uint64_t{1} << 32;
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kMaxKernel = std::uint64_t{1} << 30;

@@ -10,6 +10,7 @@
 #include "system/property.h"
 #include "system/vm.h"
 #include "util/json.h"
+#include "util/units.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -20,7 +21,6 @@ namespace {
 
 using system::OnOffAuto;
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t kRamBelow4G = std::uint64_t{3} << 30;
 constexpr std::uint64_t kFirmwareSize = 64 << 10;
 constexpr std::uint64_t kLowFirmware = 128 << 10;

@@ -16,6 +16,7 @@
 #include "system/vm.h"
 #include "util/json.h"
 #include "util/log.h"
+#include "util/units.h"
 
 #include <algorithm>
 #include <array>
@@ -26,8 +27,6 @@ namespace godwit::hw {
 
 namespace {
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
-constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
 constexpr std::uint64_t kFirmwareSize = 256 << 10;
 constexpr std::uint64_t kLowFirmware = 128 << 10;
 constexpr std::uint64_t kStubSize = 4096;

@@ -5,6 +5,7 @@
 #include "accel/synth/page_content.h"
 #include "accel/synth/workload.h"
 #include "util/mapping.h"
+#include "util/units.h"
 
 #include <atomic>
 #include <benchmark/benchmark.h>
@@ -14,8 +15,6 @@ namespace {
 
 using namespace godwit;
 using namespace godwit::accel::synth;
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 Mapping touched_memory(std::uint64_t bytes)
 {

@@ -9,8 +9,6 @@
 namespace godwit::qtest {
 namespace {
 
-const Vmm::Options kOwnAccel{.accel = ""};
-
 Json measure(Vmm& vmm, const Json& arguments)
 {
     vmm.qmp().execute("calc-dirty-rate", arguments);
@@ -25,7 +23,7 @@ Json measure(Vmm& vmm, const Json& arguments)
 TEST(DirtyRate, MeasuresWhatTheGuestWrites)
 {
     Vmm vmm({"-machine", "none", "-m", "64M", "-accel", "synth,working-set=32M,rate=20M"},
-            kOwnAccel);
+            kAccelGiven);
     EXPECT_EQ(vmm.qmp().execute("query-dirty-rate")["status"], "unstarted");
     const Json bitmap = measure(
         vmm, {{"calc-time", 500}, {"calc-time-unit", "millisecond"}, {"mode", "dirty-bitmap"}});
@@ -45,7 +43,7 @@ TEST(DirtyRate, MeasuresWhatTheGuestWrites)
 
 TEST(DirtyRate, RefusesInTheWordsOfQemu)
 {
-    Vmm vmm({"-machine", "none", "-m", "16M", "-accel", "synth"}, kOwnAccel);
+    Vmm vmm({"-machine", "none", "-m", "16M", "-accel", "synth"}, kAccelGiven);
     const std::string range = "Calculation time is out of range [50ms, 60000ms].";
     const std::vector<std::pair<Json, std::string>> cases = {
         {{{"calc-time", 0}}, range},

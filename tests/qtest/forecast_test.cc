@@ -3,6 +3,7 @@
 // The forecast of real moves: synth guests at known rates over a wire of known width.
 #include "tests/qtest/libqtest/migration.h"
 #include "tests/qtest/libqtest/vmm.h"
+#include "util/units.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -11,9 +12,6 @@
 namespace godwit::qtest {
 namespace {
 
-constexpr std::uint64_t kMib = std::uint64_t{1} << 20;
-const Vmm::Options kOwnAccel{.accel = ""};
-
 // A guest whose first 48 MiB lie still, with a workload behind them, over 32 MiB a second.
 struct Move {
     Vmm source;
@@ -21,13 +19,13 @@ struct Move {
     Path path{Transport::Unix};
 
     explicit Move(std::string_view workload)
-        : source(arguments(workload, false), kOwnAccel),
-          target(arguments(workload, true), kOwnAccel)
+        : source(arguments(workload, false), kAccelGiven),
+          target(arguments(workload, true), kAccelGiven)
     {
-        source.qtest().memset(0, 48 * kMib, 0x5a);
+        source.qtest().memset(0, 48 * kMiB, 0x5a);
         for (Vmm* vmm : {&source, &target})
             enable(*vmm, {"events", "return-path"});
-        set({{"max-bandwidth", 32 * kMib}, {"downtime-limit", 300}});
+        set({{"max-bandwidth", 32 * kMiB}, {"downtime-limit", 300}});
         path.prepare_target(target);
     }
     static std::vector<std::string> arguments(std::string_view workload, bool incoming)
@@ -70,7 +68,7 @@ TEST(Forecast, ASlowWriterConvergesAndIsScored)
     Json first;
     const auto move = move_judged("start=48M,working-set=24M,rate=6M", "converges", first);
     ASSERT_NE(move, nullptr) << first.dump();
-    EXPECT_LT(first["wire-rate"].get<double>() / kMib, 40) << first.dump();
+    EXPECT_LT(first["wire-rate"].get<double>() / kMiB, 40) << first.dump();
     EXPECT_TRUE(first.contains("time-left-min")) << first.dump();
     EXPECT_FALSE(first.contains("downtime-needed")) << first.dump();
     expect_end(move->source, "completed");
@@ -92,7 +90,7 @@ TEST(Forecast, AFasterWriterNeedsTheDowntimeItSays)
     const double wire = first["wire-rate"];
     const std::int64_t needed = first["downtime-needed"];
     EXPECT_GT(needed, 300) << first.dump();
-    EXPECT_LE(static_cast<double>(needed), 88 * kMib / wire * 1000 + 1) << first.dump();  // all
+    EXPECT_LE(static_cast<double>(needed), 88 * kMiB / wire * 1000 + 1) << first.dump();  // all
     // What it asks for is enough, with more for what a wire of 100 ms windows varies by.
     move->set({{"downtime-limit", needed * 3 / 2 + 300}});
     while (move->next_verdict()["verdict"] != "converges") {

@@ -97,7 +97,7 @@ std::vector<std::string> machine(std::string_view name)
     return {"-machine", std::string(name), "-m", "32M", "-device", "its"};
 }
 
-std::vector<std::string> incoming(std::vector<std::string> arguments)
+std::vector<std::string> its_target(std::vector<std::string> arguments)
 {
     arguments.insert(arguments.end(), {"-incoming", "defer"});
     return arguments;
@@ -108,7 +108,7 @@ class ItsMoves : public testing::TestWithParam<const char*> {};
 TEST_P(ItsMoves, TheOtherSideTranslatesTheSameByTablesThatCameInGuestMemory)
 {
     Vmm source(machine(GetParam()));
-    Vmm target(incoming(machine(GetParam())));
+    Vmm target(its_target(machine(GetParam())));
     ItsDriver driver(source.qtest());
     driver.start();
     map_much(driver);
@@ -169,7 +169,7 @@ std::optional<std::uint64_t> last_of(const Json& events, std::string_view name,
 TEST(Its, IsFlushedBetweenTheStopOfTheGuestAndTheLastDirtySync)
 {
     Vmm source(machine("microvm"));
-    Vmm target(incoming(machine("microvm")));
+    Vmm target(its_target(machine("microvm")));
     ItsDriver driver(source.qtest());
     driver.start();
     map_much(driver);

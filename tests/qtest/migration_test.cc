@@ -2,6 +2,7 @@
 //
 // /migration/precopy/*: a guest moves between two processes, and its memory is compared.
 #include "tests/qtest/libqtest/migration.h"
+#include "util/units.h"
 
 #include <cstdlib>
 #include <fcntl.h>
@@ -13,7 +14,6 @@
 namespace godwit::qtest {
 namespace {
 
-constexpr std::uint32_t kMib = 1 << 20;
 constexpr Vmm::Options kOwnAccel{.qtest = false, .accel = ""};
 
 std::vector<std::string> with(std::vector<std::string> arguments,
@@ -66,11 +66,11 @@ TEST_P(Precopy, WhatAClientWroteArrives)
                                                 "memory-backend-memfd,id=ram0,size=32M"};
     Vmm source(arguments);
     Vmm target(incoming(arguments));
-    fill_pattern(source.qtest(), 0x3000, 2 * kMib, 7);
-    fill_pattern(source.qtest(), 32 * kMib - 0x1800, 0x1800, 8);
+    fill_pattern(source.qtest(), 0x3000, 2 * kMiB, 7);
+    fill_pattern(source.qtest(), 32 * kMiB - 0x1800, 0x1800, 8);
     ASSERT_NO_FATAL_FAILURE(move(source, target, GetParam()));
-    check_pattern(target.qtest(), 0x3000, 2 * kMib, 7);
-    check_pattern(target.qtest(), 32 * kMib - 0x1800, 0x1800, 8);
+    check_pattern(target.qtest(), 0x3000, 2 * kMiB, 7);
+    check_pattern(target.qtest(), 32 * kMiB - 0x1800, 0x1800, 8);
     EXPECT_EQ(target.qtest().readq(0), 0u);
 }
 
@@ -95,7 +95,7 @@ struct Still {
 Still photograph(Vmm& vmm, const TempDir& dir)
 {
     const std::string file = dir.file("ram");
-    vmm.qmp().execute("pmemsave", {{"val", 0}, {"size", 16 * kMib}, {"filename", file}});
+    vmm.qmp().execute("pmemsave", {{"val", 0}, {"size", 16 * kMiB}, {"filename", file}});
     return {vmm.qmp().hmp("info registers"), read_file(file)};
 }
 
@@ -103,7 +103,7 @@ void expect_same(const Still& there, const Still& here)
 {
     EXPECT_NE(here.registers, "");
     EXPECT_EQ(there.registers, here.registers);
-    ASSERT_EQ(here.memory.size(), std::size_t{16} * kMib);
+    ASSERT_EQ(here.memory.size(), std::size_t{16} * kMiB);
     EXPECT_TRUE(there.memory == here.memory);
 }
 
@@ -112,7 +112,7 @@ TEST_P(Precopy, ABootSectorGuestRunsOnUnderKvm)
     GW_SKIP_WITHOUT_KVM();
     const TempDir dir;
     const std::string disk =
-        patched_disk(dir, "memory_writer.img", 494, {kMib, 9 * kMib, kMib, 3 * kMib});
+        patched_disk(dir, "memory_writer.img", 494, {kMiB, 9 * kMiB, kMiB, 3 * kMiB});
     Vmm source(kvm_guest(disk, dir.file("source")), kOwnAccel);
     ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("source"), "B", 2));
     // Held back on arrival, so that what arrived can be compared with what left.
@@ -131,7 +131,7 @@ TEST_P(Precopy, AStoppedGuestArrivesAsItStoodUnderKvm)
     GW_SKIP_WITHOUT_KVM();
     const TempDir dir;
     const std::string disk =
-        patched_disk(dir, "memory_writer.img", 494, {kMib, 5 * kMib, kMib, 3 * kMib});
+        patched_disk(dir, "memory_writer.img", 494, {kMiB, 5 * kMiB, kMiB, 3 * kMiB});
     Vmm source(kvm_guest(disk, dir.file("source")), kOwnAccel);
     ASSERT_NO_FATAL_FAILURE(wait_for_beats(dir.file("source"), "B", 1));
     source.qmp().execute("stop");
@@ -256,7 +256,7 @@ TEST(PrecopyAutoConverge, AGuestThatWritesTooFastIsSlowedAndLetGo)
     prepare(source);
     prepare(target);
     enable(source, {"auto-converge"});
-    source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 32 * kMib},
+    source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 32 * kMiB},
                                                     {"downtime-limit", 1},
                                                     {"cpu-throttle-initial", 50},
                                                     {"throttle-trigger-threshold", 1}});
@@ -429,7 +429,7 @@ TEST(PrecopyFailure, ADeviceThatTheOtherSideLacksIsRefusedByNameOrSkippedWhenAll
                                             "4M"};
     const std::vector<std::string> more = {"-machine", "microvm,isa-serial=off,rtc=on", "-m", "4M"};
     Vmm source(more);
-    fill_pattern(source.qtest(), kMib, kMib, 3);
+    fill_pattern(source.qtest(), kMiB, kMiB, 3);
     {
         Vmm target(incoming(plain));
         prepare(source);
@@ -446,7 +446,7 @@ TEST(PrecopyFailure, ADeviceThatTheOtherSideLacksIsRefusedByNameOrSkippedWhenAll
     }
     Vmm lenient(with(incoming(plain), {"-global", "migration.x-ignore-unknown-sections=on"}));
     ASSERT_NO_FATAL_FAILURE(move(source, lenient, Transport::Unix));
-    check_pattern(lenient.qtest(), kMib, kMib, 3);
+    check_pattern(lenient.qtest(), kMiB, kMiB, 3);
     EXPECT_NE(lenient.process().stderr_text().find("ignoring section 'mc146818rtc'"),
               std::string::npos)
         << lenient.process().stderr_text();

@@ -4,6 +4,7 @@
 // works.
 #include "tests/qtest/libqtest/migration.h"
 #include "tests/qtest/libqtest/vmm.h"
+#include "util/units.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,9 +16,6 @@
 
 namespace godwit::qtest {
 namespace {
-
-const Vmm::Options kOwnAccel{.accel = ""};
-constexpr std::uint32_t kMib = 1 << 20;
 
 std::size_t beats_in(const std::string& serial)
 {
@@ -64,7 +62,7 @@ TEST(Preflight, TheSameMachinesAreOkAndThenMove)
 {
     const std::vector<std::string> words = {"-machine", "none",   "-m",
                                             "64M",      "-accel", "synth,working-set=16M,rate=20M"};
-    Pair pair(words, words, kOwnAccel);
+    Pair pair(words, words, kAccelGiven);
     // On a busy host the guest may get too little CPU to write as fast as it should.
     bool measured = false;
     for (int i = 0; i < 2 || (!measured && i < 20); ++i) {
@@ -185,16 +183,16 @@ TEST(PreflightKvm, ARunningGuestsDifferencesAreNamed)
         GTEST_SKIP() << *reason;
     const TempDir dir;
     const std::string disk =
-        patched_disk(dir, "memory_writer.img", 494, {kMib, 5 * kMib, kMib, 3 * kMib});
+        patched_disk(dir, "memory_writer.img", 494, {kMiB, 5 * kMiB, kMiB, 3 * kMiB});
     const std::string serial = dir.file("source");
-    Vmm source(kvm_machine(disk, serial, {}), kOwnAccel);
+    Vmm source(kvm_machine(disk, serial, {}), kAccelGiven);
     ASSERT_NO_FATAL_FAILURE(wait_for_beats(serial, "B", 2));
     for (const Other& other : others()) {
         SCOPED_TRACE(other.what);
         const TempDir meeting;
         const std::string uri = "unix:" + meeting.path() + "/m";
         Vmm target(with(kvm_machine(disk, meeting.file("serial"), other), {"-incoming", uri}),
-                   kOwnAccel);
+                   kAccelGiven);
         const Json info = check(source, uri, 20);
         EXPECT_EQ(info["differences"].empty(), *other.kind == 0) << info.dump();
         EXPECT_TRUE(info.contains("dirty-rate") && info.contains("bandwidth")) << info.dump();
@@ -217,7 +215,7 @@ TEST(Preflight, SaysThatTheGuestIsTooFast)
 {
     const std::vector<std::string> words = {"-machine", "none",   "-m",
                                             "64M",      "-accel", "synth,working-set=48M"};
-    Pair pair(words, words, kOwnAccel);
+    Pair pair(words, words, kAccelGiven);
     pair.source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 1 << 20}});
     Json info = pair.check(200);
     for (int i = 0; i < 20 && info["verdict"] == "ok"; ++i)  // a guest that got no CPU
@@ -232,7 +230,7 @@ TEST(Preflight, TheDestinationOutlivesVisitorsThatMisbehave)
 {
     const std::vector<std::string> words = {"-machine", "none",   "-m",
                                             "16M",      "-accel", "synth,working-set=4M"};
-    Pair pair(words, words, kOwnAccel);
+    Pair pair(words, words, kAccelGiven);
     prepare(pair.source);
     for (const std::string_view bytes :
          {std::string_view("GWck\0\0\0\1\x63\0\0\0\0", 13), std::string_view("GWck"),

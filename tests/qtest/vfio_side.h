@@ -5,6 +5,7 @@
 #pragma once
 
 #include "tests/qtest/vfio_support.h"
+#include "util/units.h"
 
 #include <cstdint>
 #include <memory>
@@ -13,14 +14,13 @@
 
 namespace godwit::qtest {
 
-inline constexpr std::uint32_t kMib = 1 << 20;
-inline constexpr std::uint64_t kRings = 40 * kMib;  // one a MiB
+inline constexpr std::uint64_t kRings = 40 * kMiB;  // one a MiB
 inline constexpr std::uint32_t kSlots = 3000;
 inline constexpr std::uint32_t kRate = 20000;
 
 inline std::uint64_t ring_of(std::size_t device)
 {
-    return kRings + device * kMib;
+    return kRings + device * kMiB;
 }
 
 /// GODWIT_CHAOS=long: all there is, not a sample.

@@ -52,7 +52,7 @@ TEST_P(VfioMoves, NoRecordIsLostTornOrRepeated)
     target.expect_engines_right();
     const Json info = source.vmm().qmp().execute("query-migrate");
     ASSERT_TRUE(info.contains("vfio")) << info;
-    EXPECT_GE(info["vfio"]["transferred"].get<std::uint64_t>(), GetParam().devices * 2 * kMib);
+    EXPECT_GE(info["vfio"]["transferred"].get<std::uint64_t>(), GetParam().devices * 2 * kMiB);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -121,7 +121,7 @@ public:
 private:
     TempDir dir_;
     std::string disk_ =
-        patched_disk(dir_, "memory_writer.img", 494, {kMib, 9 * kMib, kMib, 3 * kMib});
+        patched_disk(dir_, "memory_writer.img", 494, {kMiB, 9 * kMiB, kMiB, 3 * kMiB});
 };
 
 TEST_P(VfioKvmGuest, RunsOnAndNoRecordIsLostTornOrRepeated)

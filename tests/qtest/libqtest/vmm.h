@@ -88,6 +88,9 @@ void check_pattern(QtestClient& qtest, std::uint64_t address, std::uint64_t leng
 /// Why a KVM guest cannot run here; nothing if it can.
 std::optional<std::string> kvm_missing();
 
+// For arguments that name their own accelerator.
+inline const Vmm::Options kAccelGiven{.accel = ""};
+
 }  // namespace godwit::qtest
 
 /// Skips the test, with the reason, where there is no /dev/kvm.

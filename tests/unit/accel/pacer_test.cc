@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "accel/synth/pacer.h"
+#include "util/units.h"
 
 #include <gtest/gtest.h>
 
 namespace godwit::accel::synth {
 namespace {
-
-constexpr std::uint64_t kMs = 1'000'000;
 
 /// Writes whenever it may, in steps of `step` ns, for `total` ns; returns the writes.
 std::uint64_t run(Pacer& pacer, std::uint64_t total, std::uint64_t step)

@@ -4,6 +4,7 @@
 #include "hw/boot/elf.h"
 #include "hw/boot/linux_image.h"
 #include "system/main_loop.h"
+#include "util/units.h"
 
 #include <algorithm>
 #include <cstring>
@@ -20,8 +21,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using Bytes = std::vector<std::byte>;
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 template <class T>
 void append(Bytes& bytes, const T& value)

@@ -14,7 +14,7 @@ FwCfg::Bytes bytes_of(std::string_view text)
     return {span.begin(), span.end()};
 }
 
-struct Board : test::House {
+struct FwCfgBoard : test::House {
     FwCfg& fw = add<FwCfg>("fw_cfg_io");
     system::RamBlock& ram = add_ram(1 << 20);
 
@@ -54,7 +54,7 @@ struct Board : test::House {
 
 TEST(FwCfg, SaysWhatItIs)
 {
-    Board board;
+    FwCfgBoard board;
     EXPECT_EQ(board.pull(0, 6), std::string("QEMU\0\0", 6));
     EXPECT_EQ(board.pull(1, 4), std::string("\3\0\0\0", 4));
     EXPECT_EQ(board.in(0x514, 4), 0x554d4551u);  // "QEMU CFG", as bytes
@@ -63,7 +63,7 @@ TEST(FwCfg, SaysWhatItIs)
 
 TEST(FwCfg, FilesStandInOrderOfTheirNames)
 {
-    Board board;
+    FwCfgBoard board;
     ASSERT_TRUE(board.fw.add_file("etc/zebra", bytes_of("stripes")));
     ASSERT_TRUE(board.fw.add_file("bootorder", bytes_of("disk")));
     EXPECT_EQ(board.fw.file_key("bootorder"), 0x20);
@@ -85,7 +85,7 @@ TEST(FwCfg, FilesStandInOrderOfTheirNames)
 
 TEST(FwCfg, DmaReadsSkipsAndFillsWithZeros)
 {
-    Board board;
+    FwCfgBoard board;
     ASSERT_TRUE(board.fw.add_file("f", bytes_of("0123456789")));
     board.big(0x2000, ~std::uint64_t{0}, 8);
     board.big(0x2008, ~std::uint64_t{0}, 8);
@@ -100,7 +100,7 @@ TEST(FwCfg, DmaReadsSkipsAndFillsWithZeros)
 
 TEST(FwCfg, DmaWritesOnlyWhatIsWritable)
 {
-    Board board;
+    FwCfgBoard board;
     std::uint32_t told = 0;
     ASSERT_TRUE(board.fw.add_file(
         "w", FwCfg::Item{.data = bytes_of("....."),
@@ -123,7 +123,7 @@ TEST(FwCfg, DmaWritesOnlyWhatIsWritable)
 
 TEST(FwCfg, BadTransfersGetTheErrorBit)
 {
-    Board board;
+    FwCfgBoard board;
     ASSERT_TRUE(board.fw.add_file("f", bytes_of("0123456789")));
     EXPECT_EQ(board.dma(0x20 << 16 | 8 | 2, 10, 0xfffffff8), 1u);
     EXPECT_EQ(board.dma(0x20 << 16 | 8 | 2, 10, ~std::uint64_t{0} - 3), 1u);
@@ -135,7 +135,7 @@ TEST(FwCfg, BadTransfersGetTheErrorBit)
 
 TEST(FwCfg, SelectionRunsTheHook)
 {
-    Board board;
+    FwCfgBoard board;
     int asked = 0;
     board.fw.on_select(FwCfgKey::RamSize, [&] { board.fw.set_u64(FwCfgKey::RamSize, ++asked); });
     board.fw.set_u64(FwCfgKey::RamSize, 0);
@@ -145,9 +145,9 @@ TEST(FwCfg, SelectionRunsTheHook)
 
 TEST(FwCfg, ThePlaceInAnItemArrives)
 {
-    Board one;
-    Board two;
-    for (Board* board : {&one, &two})
+    FwCfgBoard one;
+    FwCfgBoard two;
+    for (FwCfgBoard* board : {&one, &two})
         ASSERT_TRUE(board->fw.add_file("f", bytes_of("0123456789")));
     (void)one.pull(0x20, 4);
     const auto body = one.save("fw_cfg");
@@ -161,7 +161,7 @@ TEST(FwCfg, ThePlaceInAnItemArrives)
 
 TEST(FwCfg, ARandomGuestDoesNoHarm)
 {
-    Board board;
+    FwCfgBoard board;
     ASSERT_TRUE(
         board.fw.add_file("f", FwCfg::Item{.data = bytes_of("0123456789"), .writable = true}));
     std::mt19937 random(2);

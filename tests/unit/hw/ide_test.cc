@@ -31,11 +31,11 @@ struct Image {
     static std::uint8_t pattern(std::size_t n) { return static_cast<std::uint8_t>(n / 512 + n); }
 };
 
-struct Board : test::House {
+struct IdeBoard : test::House {
     Q35Host* host = nullptr;
     Ahci* ahci = nullptr;
     int irq14 = 0;
-    Board()
+    IdeBoard()
     {
         host = &add<Q35Host>("q35-pcihost");
         ahci = &add<Ahci>("ich9-ahci", Json{{"addr", "1f.2"}}, &host->bus());
@@ -72,7 +72,7 @@ struct Board : test::House {
 TEST(IdeDrive, ReadsSectorsByProgrammedIo)
 {
     Image image(8);
-    Board board;
+    IdeBoard board;
     board.add_disk(image);
     board.lba(2, 3);
     board.out(0x1f7, 0x20);
@@ -91,7 +91,7 @@ TEST(IdeDrive, ReadsSectorsByProgrammedIo)
 TEST(IdeDrive, WritesReachTheFileAndMultipleMovesSeveralSectorsAtOnce)
 {
     Image image(64);
-    Board board;
+    IdeBoard board;
     board.add_disk(image);
     board.out(0x1f2, 4);
     board.out(0x1f7, 0xc6);
@@ -114,7 +114,7 @@ TEST(IdeDrive, WritesReachTheFileAndMultipleMovesSeveralSectorsAtOnce)
 TEST(IdeDrive, TwentyEightAndFortyEightBitAddressesAgree)
 {
     Image image(300);
-    Board board;
+    IdeBoard board;
     board.add_disk(image);
     for (const unsigned value : {0u, 1u})
         board.out(0x1f2, value);  // 0x0001 sectors: high byte first
@@ -133,7 +133,7 @@ TEST(IdeDrive, TwentyEightAndFortyEightBitAddressesAgree)
 TEST(IdeDrive, IdentifySaysWhoItIs)
 {
     Image image(1);
-    Board board;
+    IdeBoard board;
     board.add_disk(image);
     board.out(0x1f7, 0xec);
     const auto data = board.pull(512);
@@ -149,7 +149,7 @@ TEST(IdeDrive, IdentifySaysWhoItIs)
 TEST(IdeDrive, OutOfRangeAndUnknownCommandsAbort)
 {
     Image image(4);
-    Board board;
+    IdeBoard board;
     board.add_disk(image);
     for (const auto& [lba, count, command] : {std::tuple{4u, 1u, 0x20u},
                                               {3u, 2u, 0x30u},
@@ -171,7 +171,7 @@ TEST(IdeDrive, OutOfRangeAndUnknownCommandsAbort)
 TEST(IdeDrive, ReadOnlyImagesRefuseWrites)
 {
     Image image(4);
-    Board board;
+    IdeBoard board;
     board.add_disk(image, ",readonly=on");
     board.lba(0, 1);
     board.out(0x1f7, 0x30);
@@ -181,7 +181,7 @@ TEST(IdeDrive, ReadOnlyImagesRefuseWrites)
 
 TEST(IdeDrive, NothingThereAnswersQuietly)
 {
-    Board board;
+    IdeBoard board;
     EXPECT_EQ(board.in(0x1f7), 0x7fu);
     board.out(0x1f7, 0xec);
     EXPECT_EQ(board.in(0x1f0, 2), 0xffffu);
@@ -200,8 +200,8 @@ TEST(IdeDrive, NothingThereAnswersQuietly)
 TEST(IdeDrive, AHalfReadSectorArrives)
 {
     Image image(8);
-    Board one;
-    Board two;
+    IdeBoard one;
+    IdeBoard two;
     one.add_disk(image);
     two.add_disk(image);
     one.lba(3, 2);
@@ -219,7 +219,7 @@ TEST(IdeDrive, AHalfReadSectorArrives)
 TEST(IdeDrive, ABadTransferStateIsRefused)
 {
     Image image(8);
-    Board board;
+    IdeBoard board;
     board.add_disk(image);
     board.lba(3, 2);
     board.out(0x1f7, 0x20);
@@ -242,7 +242,7 @@ TEST(IdeDrive, ABadTransferStateIsRefused)
 TEST(Ahci, ReadsAndWritesBySlots)
 {
     Image image(64);
-    Board board;
+    IdeBoard board;
     auto& ram = board.add_ram(1 << 20);
     board.add_disk(image);
     auto& bus = board.host->bus();
@@ -298,7 +298,7 @@ TEST(Ahci, ReadsAndWritesBySlots)
 TEST(Ahci, AHostileCommandListDoesNoHarm)
 {
     Image image(8);
-    Board board;
+    IdeBoard board;
     auto& ram = board.add_ram(1 << 20);
     board.add_disk(image);
     board.host->bus().config_write(0xfa, 4, 6, 2);
@@ -319,7 +319,7 @@ TEST(Ahci, AHostileCommandListDoesNoHarm)
 TEST(BlockSet, DrivesHaveNamesAndOneUser)
 {
     Image image(0, 100);
-    Board board;
+    IdeBoard board;
     auto& blocks = board.blocks();
     ASSERT_TRUE(blocks.add_drive("file=" + image.path + ",format=raw"));
     ASSERT_EQ(blocks.default_disks().size(), 1u);
@@ -353,7 +353,7 @@ TEST(BlockSet, DrivesHaveNamesAndOneUser)
 TEST(BlockSet, NodesComeAndGoByName)
 {
     Image image(4);
-    Board board;
+    IdeBoard board;
     auto& blocks = board.blocks();
     ASSERT_TRUE(
         blocks.add_blockdev("driver=file,node-name=f0,read-only=on,filename=" + image.path));

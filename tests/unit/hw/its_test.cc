@@ -8,7 +8,7 @@
 namespace godwit::hw {
 namespace {
 
-constexpr std::uint64_t kBase = 0xfe000000;
+constexpr std::uint64_t kItsBase = 0xfe000000;
 constexpr std::uint64_t kQueue = 0x100000;
 constexpr std::uint64_t kQueuePages = 4;
 constexpr std::uint64_t kDeviceTable = 0x200000;  // 512 KiB
@@ -44,14 +44,17 @@ struct ItsHouse : test::House {
         add_ram(16 << 20);
         its = &add<Its>("its");
     }
-    std::uint64_t get(std::uint64_t reg) { return vm->memory().load(kBase + reg, 8); }
-    void set(std::uint64_t reg, std::uint64_t value) { vm->memory().store(kBase + reg, value, 8); }
+    std::uint64_t get(std::uint64_t reg) { return vm->memory().load(kItsBase + reg, 8); }
+    void set(std::uint64_t reg, std::uint64_t value)
+    {
+        vm->memory().store(kItsBase + reg, value, 8);
+    }
     void start(std::uint64_t device_table = kDeviceTable | 2 << 8 | 7)  // 8 pages of 64 KiB
     {
         set(0x80, kValid | kQueue | (kQueuePages - 1));
         set(0x100, kValid | device_table);
         set(0x108, kValid | kCollectionTable);
-        vm->memory().store(kBase, 1, 4);
+        vm->memory().store(kItsBase, 1, 4);
     }
     void give(const Command& command, std::uint64_t flags = 0)
     {
@@ -74,7 +77,7 @@ struct ItsHouse : test::House {
     }
     void write_event(std::uint64_t device, std::uint32_t event)
     {
-        vm->memory().store(kBase + Its::kRegisterBytes + 4 * device, event, 4);
+        vm->memory().store(kItsBase + Its::kRegisterBytes + 4 * device, event, 4);
     }
     void map_some()
     {
@@ -185,9 +188,9 @@ TEST(Its, AQueueThatIsNowhereStopsAtOnce)
     h.start();
     h.set(0x88, 0x8000);  // past its end
     EXPECT_EQ(h.get(0xc000), 0x0100f1u);
-    h.vm->memory().store(kBase, 0, 4);
+    h.vm->memory().store(kItsBase, 0, 4);
     h.set(0x80, kValid | 0xff0000000);
-    h.vm->memory().store(kBase, 1, 4);
+    h.vm->memory().store(kItsBase, 1, 4);
     h.set(0x88, 32);
     EXPECT_EQ(h.get(0x90), 1u);
     EXPECT_EQ(h.get(0xc008), 2u);

@@ -9,6 +9,7 @@
 #include "util/flight_recorder.h"
 #include "util/json.h"
 #include "util/log.h"
+#include "util/units.h"
 
 #include <filesystem>
 #include <fstream>
@@ -22,7 +23,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t k4GiB = std::uint64_t{1} << 32;
 
 /// A vCPU that never runs.

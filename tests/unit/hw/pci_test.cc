@@ -76,14 +76,14 @@ Result<void> Probe::register_state(StateRegistry& registry)
     return {};
 }
 
-struct Board : test::House {
+struct PciBoard : test::House {
     std::shared_ptr<Gsi> wiring = std::make_shared<Gsi>(24);
     Gsi& gsi = *wiring;
     std::vector<MsiMessage> messages;
     Q35Host* host = nullptr;
     Lpc* lpc = nullptr;
 
-    Board()
+    PciBoard()
     {
         EXPECT_TRUE(vm->types().add({.name = "probe",
                                      .parent = "pci-device",
@@ -120,7 +120,7 @@ struct Board : test::House {
 
 TEST(PciHost, ConfigurationSpaceIsFoundThroughTheTwoPorts)
 {
-    Board board;
+    PciBoard board;
     EXPECT_EQ(board.config(0, 0, 0, 4), 0x29c08086u);
     EXPECT_EQ(board.config(0x1f, 0, 2, 2), 0x2918u);
     EXPECT_EQ(board.config(0x1f, 0, 0x0b, 1), 0x06u);
@@ -136,7 +136,7 @@ TEST(PciHost, ConfigurationSpaceIsFoundThroughTheTwoPorts)
 
 TEST(PciHost, TheMemoryMappedWindowOpensWherePciexbarSays)
 {
-    Board board;
+    PciBoard board;
     const std::uint64_t lpc = 0xb0000000 + (std::uint64_t{0x1f} << 15);
     EXPECT_NE(board.vm->memory().load(lpc, 4), 0x29188086u);
     board.set_config(0, 0, 0x60, 0xb0000001, 4);
@@ -152,7 +152,7 @@ TEST(PciHost, TheMemoryMappedWindowOpensWherePciexbarSays)
 
 TEST(PciDevice, BarsAreSizedMappedAndMoved)
 {
-    Board board;
+    PciBoard board;
     Probe& probe = board.add_probe("3");
     EXPECT_EQ(board.config(3, 0, 0x10, 4), 0x4u);
     board.set_config(3, 0, 0x10, 0xffffffff, 4);
@@ -181,7 +181,7 @@ TEST(PciDevice, BarsAreSizedMappedAndMoved)
 
 TEST(PciDevice, ABarNeverHidesMemory)
 {
-    Board board;
+    PciBoard board;
     board.add_ram(1 << 20);
     Probe& probe = board.add_probe("3");
     board.set_config(3, 0, 0x04, 2, 2);
@@ -193,7 +193,7 @@ TEST(PciDevice, ABarNeverHidesMemory)
 
 TEST(PciDevice, ReadOnlyBitsStay)
 {
-    Board board;
+    PciBoard board;
     board.add_probe("3");
     for (unsigned reg = 0; reg < 256; reg += 4)
         if (reg != 0x04)
@@ -207,7 +207,7 @@ TEST(PciDevice, ReadOnlyBitsStay)
 
 TEST(PciDevice, IntxReachesItsGsiAndTheRoutedIsaWire)
 {
-    Board board;
+    PciBoard board;
     Probe& probe = board.add_probe("3");  // slot 3, INTA: PIRQ H
     probe.set_irq(1);
     EXPECT_EQ(board.gsi.level(23), 1);
@@ -234,7 +234,7 @@ TEST(PciDevice, IntxReachesItsGsiAndTheRoutedIsaWire)
 
 TEST(PciDevice, MsiWaitsWhileMasked)
 {
-    Board board;
+    PciBoard board;
     Probe& probe = board.add_probe("3");
     const unsigned cap = probe.find_capability(pci::kCapMsi);
     board.set_config(3, 0, 4, 4, 2);
@@ -258,7 +258,7 @@ TEST(PciDevice, MsiWaitsWhileMasked)
 
 TEST(PciDevice, MsixVectorsAreMaskedInTheirTable)
 {
-    Board board;
+    PciBoard board;
     Probe& probe = board.add_probe("3");
     const unsigned cap = probe.find_capability(pci::kCapMsix);
     board.set_config(3, 0, 4, 6, 2);
@@ -289,7 +289,7 @@ TEST(PciDevice, MsixVectorsAreMaskedInTheirTable)
 
 TEST(PciDevice, DmaNeedsABusMasterAndReachesOnlyMemory)
 {
-    Board board;
+    PciBoard board;
     auto& ram = board.add_ram(1 << 20);
     Probe& probe = board.add_probe("3");
     std::array<std::byte, 4> data{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}};
@@ -304,7 +304,7 @@ TEST(PciDevice, DmaNeedsABusMasterAndReachesOnlyMemory)
 
 TEST(PciBus, TakesADeviceOncePerAddress)
 {
-    Board board;
+    PciBoard board;
     Probe& first = board.add_probe();
     EXPECT_EQ(first.state_path(), "0000:00:01.0");
     const auto again =
@@ -323,7 +323,7 @@ TEST(PciBus, TakesADeviceOncePerAddress)
 
 TEST(PciBus, DevicesComeAndGoWhileTheGuestRuns)
 {
-    Board board;
+    PciBoard board;
     auto& devices = board.vm->devices();
     ASSERT_TRUE(devices.add("probe", "p0", Json{{"addr", "5"}}, true));
     EXPECT_EQ(board.config(5, 0, 0, 4), 0x56781234u);
@@ -343,8 +343,8 @@ TEST(PciBus, DevicesComeAndGoWhileTheGuestRuns)
 
 TEST(PciDevice, EverythingArrives)
 {
-    Board one;
-    Board two;
+    PciBoard one;
+    PciBoard two;
     Probe& from = one.add_probe("3");
     Probe& to = two.add_probe("3");
     one.set_config(3, 0, 4, 7, 2);
@@ -364,7 +364,7 @@ TEST(PciDevice, EverythingArrives)
 
 TEST(PciDevice, LoadRefusesAnotherDevice)
 {
-    Board board;
+    PciBoard board;
     board.add_probe("3");
     auto body = board.save("0000:00:03.0/probe");
     test::expect_no_crash_when_cut(board, "0000:00:03.0/probe", 1, body, body.size());
@@ -379,7 +379,7 @@ TEST(PciDevice, LoadRefusesAnotherDevice)
 
 TEST(PciDevice, ARandomGuestDoesNoHarm)
 {
-    Board board;
+    PciBoard board;
     board.add_ram(1 << 20);
     board.add_probe("3");
     std::mt19937 random(1);
@@ -396,7 +396,7 @@ TEST(PciDevice, ARandomGuestDoesNoHarm)
 
 TEST(Lpc, PmBlockIsWhereFirmwareWouldPutIt)
 {
-    Board board;
+    PciBoard board;
     EXPECT_EQ(board.config(0x1f, 0, 0x40, 4), 0x601u);
     EXPECT_EQ(board.in(0x604, 2), 0u);
     board.out(0xb2, 2);
@@ -412,7 +412,7 @@ TEST(Lpc, PmBlockIsWhereFirmwareWouldPutIt)
 
 TEST(Lpc, PowerButtonAndTimerRaiseTheSci)
 {
-    Board board;
+    PciBoard board;
     board.out(0xb2, 2);
     board.lpc->pm().press_power_button();
     EXPECT_EQ(board.gsi.level(9), 0);
@@ -433,7 +433,7 @@ TEST(Lpc, PowerButtonAndTimerRaiseTheSci)
 
 TEST(Lpc, WakingUpSetsTheWakeBit)
 {
-    Board board;
+    PciBoard board;
     board.vm->devices().reset_all(system::ResetKind::Wakeup);
     EXPECT_EQ(board.in(0x600, 2), 0x8000u);
     board.out(0x600, 0x8000, 2);
@@ -444,8 +444,8 @@ TEST(Lpc, WakingUpSetsTheWakeBit)
 
 TEST(Lpc, EverythingArrives)
 {
-    Board one;
-    Board two;
+    PciBoard one;
+    PciBoard two;
     one.out(0xb2, 2);
     one.out(0x602, 0x101, 2);
     one.out(0x628, 0x40, 1);

@@ -12,15 +12,15 @@
 namespace godwit::hw {
 namespace {
 
-constexpr std::uint64_t kBase = 0xfeb00000;
+constexpr std::uint64_t kVirtioBase = 0xfeb00000;
 
-struct Board : test::House {
+struct VirtioBoard : test::House {
     int irq = 0;
     system::RamBlock& ram = add_ram(1 << 20);
-    explicit Board(bool legacy)
+    explicit VirtioBoard(bool legacy)
     {
         auto& mmio =
-            add<VirtioMmio>("virtio-mmio", Json{{"base", kBase}, {"force-legacy", legacy}});
+            add<VirtioMmio>("virtio-mmio", Json{{"base", kVirtioBase}, {"force-legacy", legacy}});
         mmio.gpio_out("", 0).connect(system::IrqInput([this](int level) { irq = level; }));
     }
     void add_rng(const Json& properties = Json::object())
@@ -31,9 +31,9 @@ struct Board : test::House {
     }
     std::uint32_t get(unsigned reg)
     {
-        return static_cast<std::uint32_t>(vm->memory().load(kBase + reg, 4));
+        return static_cast<std::uint32_t>(vm->memory().load(kVirtioBase + reg, 4));
     }
-    void set(unsigned reg, std::uint32_t value) { vm->memory().store(kBase + reg, value, 4); }
+    void set(unsigned reg, std::uint32_t value) { vm->memory().store(kVirtioBase + reg, value, 4); }
     void start_modern()
     {
         set(0x70, 3);
@@ -72,7 +72,7 @@ struct Board : test::House {
 
 TEST(VirtioMmio, WithoutADeviceItOnlySaysWhatItIs)
 {
-    Board board(true);
+    VirtioBoard board(true);
     EXPECT_EQ(board.get(0), 0x74726976u);
     EXPECT_EQ(board.get(4), 1u);
     EXPECT_EQ(board.get(8), 0u);
@@ -81,12 +81,12 @@ TEST(VirtioMmio, WithoutADeviceItOnlySaysWhatItIs)
         board.set(reg, 0xffffffff);
         EXPECT_EQ(board.get(reg), 0u) << reg;
     }
-    EXPECT_EQ(Board(false).get(4), 2u);
+    EXPECT_EQ(VirtioBoard(false).get(4), 2u);
 }
 
 TEST(VirtioMmio, ABusTakesOneDevice)
 {
-    Board board(true);
+    VirtioBoard board(true);
     board.add_rng();
     EXPECT_EQ(board.get(8), 4u);
     const auto second = board.vm->devices().add("virtio-rng-device", "rng1", Json::object(), false);
@@ -97,12 +97,12 @@ TEST(VirtioMmio, ABusTakesOneDevice)
 
 TEST(VirtioMmio, OffersWhatQemuOffers)
 {
-    Board old(true);
+    VirtioBoard old(true);
     old.add_rng();
     EXPECT_EQ(old.get(0x10), 0x39000000u);
     old.set(0x14, 1);
     EXPECT_EQ(old.get(0x10), 0u);
-    Board modern(false);
+    VirtioBoard modern(false);
     modern.add_rng();
     EXPECT_EQ(modern.get(0x10), 0x30000000u);
     modern.set(0x14, 1);
@@ -111,7 +111,7 @@ TEST(VirtioMmio, OffersWhatQemuOffers)
 
 TEST(VirtioRng, FillsBuffersOfALegacyDriver)
 {
-    Board board(true);
+    VirtioBoard board(true);
     board.add_rng();
     board.set(0x70, 3);
     board.set(0x20, 0);
@@ -137,7 +137,7 @@ TEST(VirtioRng, FillsBuffersOfALegacyDriver)
 
 TEST(VirtioRng, ALimitDelaysRequests)
 {
-    Board board(false);
+    VirtioBoard board(false);
     board.add_rng(Json{{"max-bytes", 16}, {"period", 100}});
     board.start_modern();
     board.offer(0x1000, 0x2000, 0, 0x8000, 16);
@@ -152,7 +152,7 @@ TEST(VirtioRng, ALimitDelaysRequests)
 
 TEST(VirtioRng, RefusesFeaturesItDoesNotOffer)
 {
-    Board board(false);
+    VirtioBoard board(false);
     board.add_rng();
     board.set(0x70, 3);
     board.set(0x24, 1);
@@ -163,7 +163,7 @@ TEST(VirtioRng, RefusesFeaturesItDoesNotOffer)
 
 TEST(VirtioRng, BrokenRingsBreakOnlyTheDevice)
 {
-    Board board(false);
+    VirtioBoard board(false);
     board.add_rng();
     const auto provoke = [&](auto damage) {
         board.set(0x70, 0);
@@ -187,9 +187,9 @@ TEST(VirtioRng, BrokenRingsBreakOnlyTheDevice)
     EXPECT_EQ(board.get(0x70), 0u);
 }
 
-struct DiskBoard : Board {
+struct DiskBoard : VirtioBoard {
     std::string path;
-    explicit DiskBoard(bool legacy, const char* more = "") : Board(legacy)
+    explicit DiskBoard(bool legacy, const char* more = "") : VirtioBoard(legacy)
     {
         path = ::testing::TempDir() + "godwit-vblk-XXXXXX";
         const int fd = ::mkstemp(path.data());
@@ -306,13 +306,13 @@ TEST(VirtioBlk, GoesOnAfterAMove)
 
 TEST(VirtioRng, SectionsAreAsLongAsQemus)
 {
-    Board idle(true);
+    VirtioBoard idle(true);
     idle.add_rng();
     std::string text;
     EXPECT_EQ(idle.save("virtio-mmio@00000000feb00000/virtio-rng", 0, &text).size(), 81u);
     EXPECT_EQ(text, R"({"vmsd_name": "virtio-rng", "version": 1, "fields": )"
                     R"([{"name": "virtio", "type": "virtio", "size": 81}]})");
-    Board running(false);
+    VirtioBoard running(false);
     running.add_rng();
     running.start_modern();
     EXPECT_EQ(running.save("virtio-mmio@00000000feb00000/virtio-rng").size(),
@@ -322,8 +322,8 @@ TEST(VirtioRng, SectionsAreAsLongAsQemus)
 TEST(VirtioRng, EverythingArrives)
 {
     for (const bool legacy : {false, true}) {
-        Board one(legacy);
-        Board two(legacy);
+        VirtioBoard one(legacy);
+        VirtioBoard two(legacy);
         one.add_rng(Json{{"max-bytes", 16}, {"period", 100}});
         two.add_rng();
         if (legacy) {
@@ -352,16 +352,16 @@ TEST(VirtioRng, EverythingArrives)
 
 TEST(VirtioRng, LoadRefusesWhatCannotBe)
 {
-    Board one(false);
+    VirtioBoard one(false);
     one.add_rng();
     one.start_modern();
     const std::string name = "virtio-mmio@00000000feb00000/virtio-rng";
     const auto body = one.save(name);
-    Board old(true);
+    VirtioBoard old(true);
     old.add_rng();
     const auto loaded = old.load(name, 1, body);
     ASSERT_FALSE(loaded);
-    Board two(false);
+    VirtioBoard two(false);
     two.add_rng();
     for (std::size_t length = 0; length < 46; ++length)
         EXPECT_FALSE(two.load(name, 1, std::span(body).first(length))) << length;

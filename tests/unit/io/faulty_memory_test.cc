@@ -13,7 +13,7 @@
 namespace godwit::io::test {
 namespace {
 
-using Kind = Fault::Kind;
+using FaultKind = Fault::Kind;
 
 struct Faulty {
     explicit Faulty(std::vector<Fault> faults, std::size_t capacity = 4096)
@@ -30,7 +30,7 @@ struct Faulty {
 
 TEST(FaultyChannel, AReadBreaksAtItsByteAndThePeerNotices)
 {
-    Faulty pair({{.kind = Kind::Break, .direction = Direction::Read, .at = 5}});
+    Faulty pair({{.kind = FaultKind::Break, .direction = Direction::Read, .at = 5}});
     must(pair.plain->write_all(bytes_of("0123456789")));
     EXPECT_EQ(read_text(*pair.faulty, 5), "01234");
     std::array<std::byte, 1> to;
@@ -43,7 +43,7 @@ TEST(FaultyChannel, AReadBreaksAtItsByteAndThePeerNotices)
 
 TEST(FaultyChannel, AWriteBreaksAtItsByteAndNoByteMoreArrives)
 {
-    Faulty pair({{.kind = Kind::Break, .direction = Direction::Write, .at = 3}});
+    Faulty pair({{.kind = FaultKind::Break, .direction = Direction::Write, .at = 3}});
     const auto end = pair.faulty->write_all(bytes_of("abcdef"));
     ASSERT_FALSE(end);
     EXPECT_EQ(pair.faulty->bytes_written(), 3u);
@@ -54,7 +54,7 @@ TEST(FaultyChannel, AWriteBreaksAtItsByteAndNoByteMoreArrives)
 
 TEST(FaultyChannel, AReadEndsAtItsByteAsIfThePeerHadClosed)
 {
-    Faulty pair({{.kind = Kind::End, .direction = Direction::Read, .at = 3}});
+    Faulty pair({{.kind = FaultKind::End, .direction = Direction::Read, .at = 3}});
     must(pair.plain->write_all(bytes_of("abcdef")));
     std::array<std::byte, 6> to;
     const auto end = pair.faulty->read_exact(to);
@@ -64,7 +64,7 @@ TEST(FaultyChannel, AReadEndsAtItsByteAsIfThePeerHadClosed)
 
 TEST(FaultyChannel, WrittenBytesAreSwallowedFromTheEndOn)
 {
-    Faulty pair({{.kind = Kind::End, .direction = Direction::Write, .at = 3}});
+    Faulty pair({{.kind = FaultKind::End, .direction = Direction::Write, .at = 3}});
     must(pair.faulty->write_all(bytes_of("abcdef")));
     must(pair.faulty->close());
     EXPECT_EQ(read_text(*pair.plain, 3), "abc");
@@ -74,8 +74,9 @@ TEST(FaultyChannel, WrittenBytesAreSwallowedFromTheEndOn)
 
 TEST(FaultyChannel, OneByteIsCorruptedAndTheCallersBytesAreNot)
 {
-    Faulty pair({{.kind = Kind::Corrupt, .direction = Direction::Write, .at = 2, .mask = 0x20},
-                 {.kind = Kind::Corrupt, .direction = Direction::Read, .at = 1, .mask = 0x20}});
+    Faulty pair(
+        {{.kind = FaultKind::Corrupt, .direction = Direction::Write, .at = 2, .mask = 0x20},
+         {.kind = FaultKind::Corrupt, .direction = Direction::Read, .at = 1, .mask = 0x20}});
     const std::string sent = "abcd";
     must(pair.faulty->write_all(bytes_of(sent)));
     EXPECT_EQ(sent, "abcd");
@@ -86,8 +87,8 @@ TEST(FaultyChannel, OneByteIsCorruptedAndTheCallersBytesAreNot)
 
 TEST(FaultyChannel, ShortTransfersStillArriveWhole)
 {
-    Faulty pair({{.kind = Kind::Shorten, .direction = Direction::Read, .at = 2, .chunk = 1},
-                 {.kind = Kind::Shorten, .direction = Direction::Write, .chunk = 3}});
+    Faulty pair({{.kind = FaultKind::Shorten, .direction = Direction::Read, .at = 2, .chunk = 1},
+                 {.kind = FaultKind::Shorten, .direction = Direction::Write, .chunk = 3}});
     const auto there = pattern(1000);
     must(pair.faulty->write_all(there));
     std::vector<std::byte> got(1000);
@@ -102,14 +103,14 @@ TEST(FaultyChannel, ShortTransfersStillArriveWhole)
 
 TEST(FaultyChannel, ADelayPassesAndTheDeadlineCountsMeanwhile)
 {
-    Faulty pair({{.kind = Kind::Delay,
+    Faulty pair({{.kind = FaultKind::Delay,
                   .direction = Direction::Read,
                   .at = 2,
                   .delay = std::chrono::milliseconds(1)}});
     must(pair.plain->write_all(bytes_of("abcd")));
     EXPECT_EQ(read_text(*pair.faulty, 4), "abcd");
     Faulty slow(
-        {{.kind = Kind::Delay, .direction = Direction::Read, .delay = std::chrono::hours(1)}});
+        {{.kind = FaultKind::Delay, .direction = Direction::Read, .delay = std::chrono::hours(1)}});
     must(slow.plain->write_all(bytes_of("abcd")));
     slow.faulty->set_patience(
         {.cancel = {}, .deadline = deadline_in(std::chrono::milliseconds(1))});
@@ -119,7 +120,7 @@ TEST(FaultyChannel, ADelayPassesAndTheDeadlineCountsMeanwhile)
 
 TEST(FaultyChannel, AStallEndsOnlyByCancelOrShutdown)
 {
-    Faulty pair({{.kind = Kind::Stall, .direction = Direction::Read, .at = 1}});
+    Faulty pair({{.kind = FaultKind::Stall, .direction = Direction::Read, .at = 1}});
     must(pair.plain->write_all(bytes_of("abcd")));
     EXPECT_EQ(read_text(*pair.faulty, 1), "a");
     auto result = std::async(std::launch::async, [&] {
@@ -134,9 +135,10 @@ TEST(FaultyChannel, ANoticeComesOnceBeforeItsByte)
 {
     std::vector<std::uint64_t> seen;
     Channel* channel = nullptr;
-    Faulty pair({{.kind = Kind::Notify, .direction = Direction::Write, .at = 4, .reached = [&] {
-                      seen.push_back(channel->bytes_written());
-                  }}});
+    Faulty pair(
+        {{.kind = FaultKind::Notify, .direction = Direction::Write, .at = 4, .reached = [&] {
+              seen.push_back(channel->bytes_written());
+          }}});
     channel = pair.faulty.get();
     must(pair.faulty->write_all(bytes_of("0123456789")));
     EXPECT_EQ(seen, std::vector<std::uint64_t>{4});

@@ -3,13 +3,12 @@
 
 #include "system/dirty_tracking.h"
 #include "tests/unit/migration/test_machine.h"
+#include "util/units.h"
 
 #include <semaphore>
 
 namespace godwit::migration {
 namespace {
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 /// What the guest does while time passes, once for each measurement.
 class GuestClock final : public Clock {

@@ -2,15 +2,13 @@
 //
 // The model of the forecast, without a migration.
 #include "migration/pacing/forecast.h"
+#include "util/units.h"
 
 #include <cmath>
 #include <gtest/gtest.h>
 
 namespace godwit::migration {
 namespace {
-
-constexpr double kMiB = 1 << 20;
-constexpr std::int64_t kMs = 1'000'000;
 
 std::uint64_t mib(double count)
 {

@@ -6,14 +6,13 @@
 #include "migration/pacing/rate_limit.h"
 #include "migration/pacing/switchover.h"
 #include "tests/unit/migration/test_machine.h"
+#include "util/units.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace godwit::migration {
 namespace {
-
-constexpr std::int64_t kMs = 1'000'000;
 
 TEST(SwitchoverEstimate, IsBandwidthTimesDowntime)
 {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/pacing/refinement.h"
+#include "util/units.h"
 
 #include <gtest/gtest.h>
 
 namespace godwit::migration {
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
-constexpr std::int64_t kMs = 1'000'000;
 constexpr double kRate = 1.0;  // bytes a ns: 1 GB/s
 
 TEST(Refinement, APassThatGetsSmallerIsFinished)

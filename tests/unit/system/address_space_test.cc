@@ -5,6 +5,7 @@
 #include "system/flat_view.h"
 #include "system/main_loop.h"
 #include "system/memory_listener.h"
+#include "util/units.h"
 
 #include <atomic>
 #include <cstring>
@@ -19,8 +20,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 /// Registers that remember what was done to them.
 class Registers : public IoHandler {

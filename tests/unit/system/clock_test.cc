@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "system/clock.h"
 #include "system/main_loop.h"
+#include "util/units.h"
 
 #include <algorithm>
 #include <atomic>
@@ -12,8 +13,6 @@
 
 namespace godwit::system {
 namespace {
-
-constexpr std::int64_t kMs = 1'000'000;
 
 struct Clock : ::testing::Test {
     std::unique_ptr<MainLoop> loop = MainLoop::create().value();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "system/guest_memory.h"
+#include "util/units.h"
 
 #include <cstring>
 #include <fcntl.h>
@@ -16,8 +17,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 class TempDir {
 public:

@@ -6,13 +6,12 @@
 #include "util/flight_recorder.h"
 #include "util/json.h"
 #include "util/log.h"
+#include "util/units.h"
 
 #include <gtest/gtest.h>
 
 namespace godwit::system {
 namespace {
-
-constexpr std::uint64_t kMiB = 1 << 20;
 
 class Board : public Machine {
 public:

@@ -10,7 +10,7 @@
 namespace godwit::test {
 namespace {
 
-std::string refusal(std::string_view text)
+std::string parse_refusal(std::string_view text)
 {
     const auto value = parse_json(text);
     return value ? "accepted" : value.error().message();
@@ -56,36 +56,36 @@ TEST(ParseJson, EscapesAndSurrogatePairsBecomeUtf8)
 
 TEST(ParseJson, TheTextsOfErrorsAreQemus)
 {
-    EXPECT_EQ(refusal("{foo}"), "JSON parse error, invalid keyword 'foo'");
-    EXPECT_EQ(refusal(R"({"a" 1})"), "JSON parse error, missing : in object pair");
-    EXPECT_EQ(refusal(R"({"a":})"), "JSON parse error, expecting value");
-    EXPECT_EQ(refusal(R"({"a":1 "b":2})"), "JSON parse error, expected separator in dict");
-    EXPECT_EQ(refusal("{1:2}"), "JSON parse error, key is not a string in object");
-    EXPECT_EQ(refusal("[1 2]"), "JSON parse error, expected separator in list");
-    EXPECT_EQ(refusal("[1,]"), "JSON parse error, expecting value");
-    EXPECT_EQ(refusal(R"("abc\q")"), "JSON parse error, invalid escape sequence in string");
-    EXPECT_EQ(refusal("nul"), "JSON parse error, invalid keyword 'nul'");
-    EXPECT_EQ(refusal(R"({"a":1,"a":2})"), "JSON parse error, duplicate key");
-    EXPECT_EQ(refusal("@"), "JSON parse error, stray '@'");
-    EXPECT_EQ(refusal("01"), "JSON parse error, stray '01'");
-    EXPECT_EQ(refusal("1.e"), "JSON parse error, stray '1.e'");
-    EXPECT_EQ(refusal(R"("\ud800")"),
+    EXPECT_EQ(parse_refusal("{foo}"), "JSON parse error, invalid keyword 'foo'");
+    EXPECT_EQ(parse_refusal(R"({"a" 1})"), "JSON parse error, missing : in object pair");
+    EXPECT_EQ(parse_refusal(R"({"a":})"), "JSON parse error, expecting value");
+    EXPECT_EQ(parse_refusal(R"({"a":1 "b":2})"), "JSON parse error, expected separator in dict");
+    EXPECT_EQ(parse_refusal("{1:2}"), "JSON parse error, key is not a string in object");
+    EXPECT_EQ(parse_refusal("[1 2]"), "JSON parse error, expected separator in list");
+    EXPECT_EQ(parse_refusal("[1,]"), "JSON parse error, expecting value");
+    EXPECT_EQ(parse_refusal(R"("abc\q")"), "JSON parse error, invalid escape sequence in string");
+    EXPECT_EQ(parse_refusal("nul"), "JSON parse error, invalid keyword 'nul'");
+    EXPECT_EQ(parse_refusal(R"({"a":1,"a":2})"), "JSON parse error, duplicate key");
+    EXPECT_EQ(parse_refusal("@"), "JSON parse error, stray '@'");
+    EXPECT_EQ(parse_refusal("01"), "JSON parse error, stray '01'");
+    EXPECT_EQ(parse_refusal("1.e"), "JSON parse error, stray '1.e'");
+    EXPECT_EQ(parse_refusal(R"("\ud800")"),
               R"(JSON parse error, \ud800 is not a valid Unicode character)");
-    EXPECT_EQ(refusal("[1}"), "JSON parse error, expected separator in list");
-    EXPECT_EQ(refusal("]"), "JSON parse error, expecting value");
-    EXPECT_EQ(refusal("%d"), "JSON parse error, stray '%'");
-    EXPECT_EQ(refusal("[1;2]"), "JSON parse error, stray ';'");
-    EXPECT_EQ(refusal(R"({"driver":)"), "JSON parse error, premature EOI");
-    EXPECT_EQ(refusal("[[]"), "JSON parse error, premature EOI");
-    EXPECT_EQ(refusal(R"({"a":"x)"), "JSON parse error, stray '\"x'");
-    EXPECT_EQ(refusal("\"\x80\""), "JSON parse error, invalid UTF-8 sequence in string");
-    EXPECT_EQ(refusal("{} x"), "Expecting at most one JSON value");
-    EXPECT_EQ(refusal(" "), "Expecting a JSON value");
+    EXPECT_EQ(parse_refusal("[1}"), "JSON parse error, expected separator in list");
+    EXPECT_EQ(parse_refusal("]"), "JSON parse error, expecting value");
+    EXPECT_EQ(parse_refusal("%d"), "JSON parse error, stray '%'");
+    EXPECT_EQ(parse_refusal("[1;2]"), "JSON parse error, stray ';'");
+    EXPECT_EQ(parse_refusal(R"({"driver":)"), "JSON parse error, premature EOI");
+    EXPECT_EQ(parse_refusal("[[]"), "JSON parse error, premature EOI");
+    EXPECT_EQ(parse_refusal(R"({"a":"x)"), "JSON parse error, stray '\"x'");
+    EXPECT_EQ(parse_refusal("\"\x80\""), "JSON parse error, invalid UTF-8 sequence in string");
+    EXPECT_EQ(parse_refusal("{} x"), "Expecting at most one JSON value");
+    EXPECT_EQ(parse_refusal(" "), "Expecting a JSON value");
 }
 
 TEST(ParseJson, AControlCharacterInAStringIsRefusedOnOneLine)
 {
-    EXPECT_EQ(refusal("\"a\nb\""), "JSON parse error, stray '\"a\\x0a'");
+    EXPECT_EQ(parse_refusal("\"a\nb\""), "JSON parse error, stray '\"a\\x0a'");
 }
 
 TEST(ParseJson, NestingStopsAt1024)
@@ -93,9 +93,9 @@ TEST(ParseJson, NestingStopsAt1024)
     const auto nested = [](std::size_t depth) {
         return std::string(depth, '[') + std::string(depth, ']');
     };
-    EXPECT_EQ(refusal(nested(kMaxJsonDepth)), "accepted");
-    EXPECT_EQ(refusal(nested(kMaxJsonDepth + 1)), "JSON nesting depth limit exceeded");
-    EXPECT_EQ(refusal(std::string(10'000'000, '[')), "JSON nesting depth limit exceeded");
+    EXPECT_EQ(parse_refusal(nested(kMaxJsonDepth)), "accepted");
+    EXPECT_EQ(parse_refusal(nested(kMaxJsonDepth + 1)), "JSON nesting depth limit exceeded");
+    EXPECT_EQ(parse_refusal(std::string(10'000'000, '[')), "JSON nesting depth limit exceeded");
 }
 
 TEST(ParseJson, AnObjectWithVeryManyMembersIsReadInLinearTime)
@@ -104,14 +104,14 @@ TEST(ParseJson, AnObjectWithVeryManyMembersIsReadInLinearTime)
     for (int i = 0; i < 200'000; ++i)
         text += (i > 0 ? ",\"k" : "\"k") + std::to_string(i) + "\":0";
     EXPECT_EQ(must(parse_json(text + "}")).size(), 200'000u);
-    EXPECT_EQ(refusal(text + ",\"k7\":0}"), "JSON parse error, duplicate key");
+    EXPECT_EQ(parse_refusal(text + ",\"k7\":0}"), "JSON parse error, duplicate key");
 }
 
 TEST(ParseJson, OverlongAndSurrogateUtf8IsRefused)
 {
     for (const char* bad : {"\"\xc0\xaf\"", "\"\xe0\x80\xaf\"", "\"\xed\xa0\x80\"",
                             "\"\xf4\x90\x80\x80\"", "\"\xf8\x88\x80\x80\x80\"", "\"\xe2\x82\""})
-        EXPECT_EQ(refusal(bad), "JSON parse error, invalid UTF-8 sequence in string");
+        EXPECT_EQ(parse_refusal(bad), "JSON parse error, invalid UTF-8 sequence in string");
 }
 
 TEST(ParseJson, TenThousandMutantsNeitherCrashNorSpreadOverLines)
