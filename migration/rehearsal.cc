@@ -48,7 +48,8 @@ void Outgoing::rehearse()
 }
 
 // The guest is about to be stopped with `left` bytes unsent. The destination is taken to load as
-// fast as we save.
+// fast as we save; a Godwit then says so, and once more that its guest runs: a way there and back
+// each.
 void Outgoing::predict_downtime(std::uint64_t left)
 {
     const double rate = estimate_.bytes_per_ms() / 1e6;  // bytes a ns
@@ -65,8 +66,13 @@ void Outgoing::predict_downtime(std::uint64_t left)
     parts.insert(parts.end(), rehearsal_.parts().begin(), rehearsal_.parts().end());
     add("flush", PartKind::Flush, sending(rehearsal_.bytes() + rehearsal_.description_bytes()),
         rehearsal_.bytes());
+    // What the last look asked beside a busy link; else what an idle one took.
+    const std::optional<std::int64_t> there_and_back = peer_timeline_.round_trip_ns();
+    const std::int64_t way = way_ns_ != 0 ? way_ns_ : there_and_back.value_or(0);
     const std::uint64_t underway = channel_->bytes_underway();
-    add("handover", PartKind::Handover, rehearsal_.ns() + way_ns_ + sending(underway), underway);
+    add("handover", PartKind::Handover, rehearsal_.ns() + way + sending(underway), underway);
+    if (peer_ == Peer::Godwit)
+        add("resume", PartKind::Resume, there_and_back.value_or(way), 0);
     std::int64_t sum = 0;
     for (const SwitchoverPart& part : parts)
         sum += part.predicted_ns;

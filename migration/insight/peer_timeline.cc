@@ -150,6 +150,12 @@ void PeerTimeline::events_told(std::span<const std::byte> payload)
     }
 }
 
+std::optional<std::int64_t> PeerTimeline::round_trip_ns() const
+{
+    const std::lock_guard guard(mutex_);
+    return offset_ns_ ? std::optional(round_trip_ns_) : std::nullopt;
+}
+
 std::optional<TimelinePeer> PeerTimeline::result() const
 {
     const std::lock_guard guard(mutex_);

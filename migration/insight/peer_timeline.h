@@ -40,6 +40,8 @@ public:
     void events_told(std::span<const std::byte> payload);
     /// Nothing as long as the peer's clock is unknown.
     std::optional<TimelinePeer> result() const;
+    /// The shortest that was seen; nothing before the first answer.
+    std::optional<std::int64_t> round_trip_ns() const;
 
 private:
     bool plausible(const TimelineEvent& event) const;

@@ -105,6 +105,7 @@ TEST(PeerTimeline, FindsTheOtherClockToHalfTheRoundTrip)
     ASSERT_TRUE(result);
     EXPECT_EQ(result->clock_offset_ns, 5'000'000'000);
     EXPECT_EQ(result->clock_error_ns, 1'000'000);
+    EXPECT_EQ(told.peer.round_trip_ns(), 2'000'000);
 }
 
 TEST(PeerTimeline, BringsEventsOver)
