@@ -20,12 +20,17 @@ struct DirtySample {
 };
 
 /// How a guest dirties its memory: at `rate` bytes a second as long as nothing is dirty, within a
-/// working set of `set` bytes. After t seconds set * (1 - exp(-rate * t / set)) are dirty.
+/// working set of `set` bytes. One that writes anywhere has set * (1 - exp(-rate * t / set)) dirty
+/// after t seconds; one that goes round comes to a page again only when it wrote all others.
 struct DirtyCurve {
     double rate = 0;
     double set = 0;
+    bool rounds = false;
+    /// What was seen of the set; less than `set` while the samples do not show where it ends, and
+    /// `set` then is all memory.
+    double seen = 0;
 
-    /// Through the first and the last sample; `touched` bounds the working set.
+    /// Through the samples, by least squares; `touched` bounds the working set.
     static DirtyCurve fit(std::span<const DirtySample> samples, std::uint64_t touched);
     /// Bytes that are dirty `seconds` after none was.
     double distinct(double seconds) const;
@@ -42,7 +47,10 @@ struct Outlook {
     std::uint64_t downtime_limit_ms = 300;
     double cost = 1;          ///< bytes on the wire for a byte of the pass that runs; zero pages
     double fresh_cost = 1;    ///< the same for what the guest writes anew
+    double fresh_least = 1;   ///< and what it may come down to
     double wire_seconds = 1;  ///< how long the wire has been watched
+    double wire_spread = 0;   ///< how far a window is from the average, as a share of it
+    double elapsed = 0;       ///< seconds since the migration began
 };
 
 /// Fills in verdict, reason, settles_at and what is left.
@@ -93,6 +101,9 @@ private:
     };
 
     std::optional<DirtyCurve> curve() const;
+    /// Nothing as long as it is open and more will be known soon.
+    std::optional<Forecast> forecast(const Outlook& outlook) const;
+    bool looked_long() const;
     void note_limits(const Limits& limits);
 
     std::int64_t start_ns_ = 0;
@@ -100,6 +111,7 @@ private:
     std::uint64_t touched_ = 0;
     std::uint64_t pass_ = 1;
     double wire_ = 0;                      // smoothed
+    double wire_spread_ = 0;               // of the windows around it, smoothed
     double wire_seconds_ = 0;              // seen so far
     std::vector<DirtySample> probe_;       // of the probe that runs
     std::vector<DirtySample> last_probe_;  // the one before

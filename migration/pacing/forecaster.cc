@@ -13,6 +13,8 @@ namespace {
 constexpr double kSmoothSeconds = 1.0;
 // A verdict needs a probe of this length, or a whole pass.
 constexpr std::int64_t kTellingProbeNs = 150'000'000;
+// A whole probe.
+constexpr std::int64_t kLongProbeNs = 1'500'000'000;
 // So much memory must have gone for its price to be believed.
 constexpr std::uint64_t kTellingBytes = std::uint64_t{4} << 20;
 
@@ -79,8 +81,10 @@ void Forecaster::wire(std::int64_t ns, std::uint64_t bytes, std::uint64_t remain
     const double seconds = static_cast<double>(ns) / 1e9;
     const double rate = static_cast<double>(bytes) / seconds;
     wire_seconds_ += seconds;
-    const double weight = std::max(seconds / std::min(wire_seconds_, kSmoothSeconds), 0.0);
-    wire_ += (rate - wire_) * std::min(weight, 1.0);
+    const double weight = std::min(seconds / std::min(wire_seconds_, kSmoothSeconds), 1.0);
+    const double off = wire_ > 0 ? std::abs(rate - wire_) / wire_ : 0;
+    wire_ += (rate - wire_) * weight;
+    wire_spread_ += (off - wire_spread_) * weight;
 }
 
 void Forecaster::probe(DirtySample sample)
@@ -110,17 +114,43 @@ void Forecaster::pass_ended(std::int64_t now_ns, std::int64_t ns, std::uint64_t 
         wire_ = pass_wire_;
 }
 
-// The probe that is long enough; before there is one, a pass is better than nothing.
+// The probe that is long enough; before there is one, a pass is better than nothing. The first pass
+// is also the longest look there is until the next probe, and tells where the working set ends.
 std::optional<DirtyCurve> Forecaster::curve() const
 {
-    if (!probe_.empty() && probe_.back().ns >= kTellingProbeNs &&
-        (last_probe_.empty() || probe_.back().ns * 2 >= last_probe_.back().ns))
-        return DirtyCurve::fit(probe_, touched_);
-    if (!last_probe_.empty())
-        return DirtyCurve::fit(last_probe_, touched_);
-    if (last_pass_)
-        return DirtyCurve::fit({&*last_pass_, 1}, touched_);
-    return std::nullopt;
+    const bool fresh = !probe_.empty() && probe_.back().ns >= kTellingProbeNs &&
+                       (last_probe_.empty() || probe_.back().ns * 2 >= last_probe_.back().ns);
+    std::vector<DirtySample> samples = fresh ? probe_ : last_probe_;
+    const bool first_pass = last_pass_ && pass_ == 2;
+    if (samples.empty() && last_pass_)
+        samples.push_back(*last_pass_);
+    else if (!samples.empty() && first_pass && last_pass_->ns > samples.back().ns)
+        samples.push_back(*last_pass_);
+    if (samples.empty())
+        return std::nullopt;
+    return DirtyCurve::fit(samples, touched_);
+}
+
+// A whole probe, or a whole pass.
+bool Forecaster::looked_long() const
+{
+    return pass_ > 1 || !last_probe_.empty() ||
+           (!probe_.empty() && probe_.back().ns >= kLongProbeNs);
+}
+
+// Where it is not known how large the working set is, both ends are judged. Neither overturns a
+// verdict that the other confirms.
+std::optional<Forecast> Forecaster::forecast(const Outlook& outlook) const
+{
+    Forecast most = judge(outlook);
+    Outlook small = outlook;
+    small.curve.set = outlook.curve.seen;
+    Forecast least = judge(small);
+    if (most.verdict == least.verdict)
+        return most;
+    if (!report_ && !looked_long())
+        return std::nullopt;
+    return report_ && least.verdict == report_->latest.verdict ? least : most;
 }
 
 void Forecaster::note_limits(const Limits& limits)
@@ -154,30 +184,37 @@ bool Forecaster::judge_now(std::int64_t now_ns, std::uint64_t remaining, const L
                     .downtime_limit_ms = limits.downtime_ms,
                     .cost = cost_.ratio(fresh_cost_.ratio(1)),
                     .fresh_cost = fresh_cost_.ratio(1),
-                    .wire_seconds = wire_seconds_};
-    Forecast f = judge(outlook);
+                    .fresh_least = fresh_cost_.ratio(cost_.ratio(1)),
+                    .wire_seconds = wire_seconds_,
+                    .wire_spread = wire_spread_,
+                    .elapsed = static_cast<double>(now_ns - start_ns_) / 1e9};
+    auto found = forecast(outlook);
+    if (!found)
+        return false;
+    Forecast f = std::move(*found);
     f.pass = pass_;
     f.given_at_ms = ms(now_ns - start_ns_);
     f.wire_rate = static_cast<std::uint64_t>(wire);
     f.dirty_rate = static_cast<std::uint64_t>(how->rate);
     f.pass_wire_rate = static_cast<std::uint64_t>(pass_wire_);
     f.pass_dirty_rate = static_cast<std::uint64_t>(pass_dirty_);
-    if (!report_) {
-        first_ = f;
-        report_ = ForecastReport{.latest = std::move(f), .changes = 0, .scores = {}};
-        return true;
-    }
-    if (f.verdict == report_->latest.verdict) {
+    if (report_ && f.verdict == report_->latest.verdict) {
         doubt_.reset();
         report_->latest = std::move(f);
         return false;
     }
-    // Rates near the edge must not make it flicker: twice in a row, then it counts.
+    // Rates near the edge must not make it flicker, nor a moment without the CPU be taken for the
+    // guest: twice in a row, then it counts.
     if (doubt_ != f.verdict) {
         doubt_ = f.verdict;
         return false;
     }
     doubt_.reset();
+    if (!report_) {
+        first_ = f;
+        report_ = ForecastReport{.latest = std::move(f), .changes = 0, .scores = {}};
+        return true;
+    }
     report_->latest = std::move(f);
     ++report_->changes;
     return true;

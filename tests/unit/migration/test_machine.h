@@ -72,11 +72,21 @@ public:
     }
     void clear(system::RamBlock&, system::PageRun) override {}
     void throttle(unsigned percent) noexcept override { throttles.push_back(percent); }
+    Result<void> probe_start() override
+    {
+        if (!on_probe_start)
+            return DirtySource::probe_start();
+        on_probe_start();
+        return ok();
+    }
+    std::uint64_t probe_read() override { return on_probe_read(); }
 
     std::string refusal;
     std::atomic<bool> started{false};
     std::atomic<unsigned> syncs{0};
     std::function<void(bool last)> on_sync;
+    std::function<void()> on_probe_start;  // none: no probe
+    std::function<std::uint64_t()> on_probe_read;
     std::vector<unsigned> throttles;
 
 private:
