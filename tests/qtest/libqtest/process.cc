@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,8 @@ namespace {
 [[noreturn]] void become(char* const* argv, char* const* environment, const char* out,
                          const char* err, const std::vector<int>& keep)
 {
+    // A test that is killed takes its programs with it.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const int in_fd = ::open("/dev/null", O_RDONLY);
     const int out_fd = ::open(out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int err_fd = ::open(err, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);

@@ -20,7 +20,8 @@ struct ExitStatus {
 };
 std::string to_string(const ExitStatus& status);
 
-/// A child with its stdout and stderr in files. Killed hard when it goes out of scope alive.
+/// A child with its stdout and stderr in files. Killed hard when it goes out of scope alive, or
+/// when the thread that started it ends.
 class Process {
 public:
     struct Options {
