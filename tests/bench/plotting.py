@@ -73,7 +73,7 @@ def growth(kept):
     made = {}
     for name, series in kept.items():
         for figure, (what, unit) in FIGURES.items():
-            lines = {label: [(p["x"], p[label][figure]) for p in series["points"] if label in p] for label in NAMES}
+            lines = {label: [(p["x"], p[label][figure]) for p in series["points"] if label in p and figure in p[label]] for label in NAMES}
             lines = {label: points for label, points in lines.items() if points}
             if lines:
                 title = f"{what[0].upper()}{what[1:]} against {series['title']}"
@@ -125,8 +125,20 @@ def growth_table(series):
     return "\n".join(lines) + "\n"
 
 
-def page(rows, series, folder):
-    """Markdown: the ratios, then each series with its pictures."""
+def insight_table(found):
+    lines = ["| guest | figure | with | without | ratio | of it the recorder's own work, counted |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, one in found.items():
+        own = one.get("counted")
+        told = "" if not own else (f"{own['events']:.0f} events, {own['windows']:.0f} samples and verdicts: {own['seconds'] * 1e6:.0f} us, "
+                                   f"{own['share']:.3%} of the total")
+        for figure, beside in (("total", told), ("cpu", "")):
+            f = one[figure]
+            lines.append(f"| {name}: {one['what']} | {figure} | {f['with']:.4f} s | {f['without']:.4f} s | {f['ratio']:.4f} ± {f['error']:.4f} | {beside} |")
+    return "\n".join(lines) + "\n"
+
+
+def page(rows, series, folder, insight=None):
+    """Markdown: the ratios, then each series with its pictures, then what looking costs."""
     parts = []
     if rows:
         parts += [f"![Godwit's figures over QEMU's]({folder}/ratios.svg)\n", rows_table(rows)]
@@ -134,4 +146,6 @@ def page(rows, series, folder):
         parts.append(f"### {one['title']}\n")
         parts.append("\n".join(f"![{what}]({folder}/growth-{name}-{figure}.svg)" for figure, (what, _) in FIGURES.items()) + "\n")
         parts.append(growth_table(one))
+    if insight:
+        parts += ["### What looking costs\n", insight_table(insight)]
     return "\n".join(parts)

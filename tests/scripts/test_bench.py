@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Pictures and tables of the benchmarks say what was measured."""
+import os
 import pathlib
+import subprocess
 import sys
+import tempfile
 import unittest
 import xml.etree.ElementTree as xml
 
@@ -44,6 +47,48 @@ class Plots(unittest.TestCase):
         shown = plotting.page([ROW], SERIES, "images")
         for name in ["ratios.svg", *plotting.growth(SERIES)]:
             self.assertIn(f"(images/{name})", shown)
+
+
+INSIGHT = {"slow": {"what": "a guest", "total": {"with": 1.01, "without": 1.0, "ratio": 1.01, "error": 0.02},
+                    "cpu": {"with": 0.5, "without": 0.5, "ratio": 1.0, "error": 0.01},
+                    "counted": {"events": 30, "windows": 40, "seconds": 2e-4, "share": 2e-4}}}
+
+# In place of each measurement: it keeps a figure for what is asked for, unless that is one that fails.
+STUB = f"""#!{sys.executable}
+import json, sys
+words = sys.argv[1:]
+if {{"hot", "cpus"}} & set(words):
+    sys.exit("it broke")
+row, series, insight = {ROW!r}, {SERIES["eighth"]!r}, {INSIGHT["slow"]!r}
+if "--json" in words:
+    kind, name = words[0].rsplit("/", 1)[1], words[-1]
+    name = next((w for w in words if w in ("resting", "slow", "kvm")), name)
+    made = {{"run": {{"rows": [row | {{"name": name + "-total"}}]}}, "grow": {{name: series}}, "insight": {{"insight": {{name: insight}}}}}}
+    json.dump(made[kind], open(words[words.index("--json") + 1], "w"))
+"""
+
+
+class Everything(unittest.TestCase):
+    def test_what_breaks_costs_nothing_else_and_is_told(self):
+        with tempfile.TemporaryDirectory(prefix="godwit-") as scratch:
+            folder = pathlib.Path(scratch)
+            page = folder / "performance.md"
+            page.write_text((ROOT / "docs" / "performance.md").read_text())
+            (folder / "stub").write_text(STUB)
+            (folder / "stub").chmod(0o755)
+            ran = subprocess.run([str(ROOT / "tests" / "bench" / "everything"), "2", str(page)], capture_output=True, text=True,
+                                 env=os.environ | {"GODWIT_BENCH_RUN": f"{scratch}/stub", "GODWIT_BENCH_KEPT": f"{scratch}/kept"})
+            self.assertEqual(ran.returncode, 1, ran.stderr)
+            self.assertIn("not measured, or not in full: hot cpus", ran.stderr)
+            shown = page.read_text()
+            for name in ("start", "idle", "qmp", "bulk", "sparse", "blocks", "small", "shaped"):
+                self.assertIn(f"| {name}-total | 1 s", shown)
+            self.assertNotIn("| hot-total |", shown)
+            for picture in ("ratios", "growth-sixteenth-total", "growth-whole-cpu", "growth-writers-stop-to-resume"):
+                self.assertIn(f"images/{picture}.svg", shown)
+                self.assertTrue((folder / "images" / f"{picture}.svg").exists(), picture)
+            self.assertIn("| slow: a guest | total | 1.0100 s | 1.0000 s | 1.0100 ± 0.0200 | 30 events, 40 samples and verdicts: 200 us, 0.020% of the total |",
+                          shown)
 
 
 if __name__ == "__main__":
