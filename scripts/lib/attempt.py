@@ -42,6 +42,7 @@ class Attempt:
     events: list = dataclasses.field(default_factory=list)
     samples: list = dataclasses.field(default_factory=list)
     ram: dict = dataclasses.field(default_factory=dict)
+    mostly_zero: int = 0  # of the pages in ram["normal"], those that took next to nothing
     downtime: float | None = None  # milliseconds
     parts: list = dataclasses.field(default_factory=list)
     predicted: float | None = None  # milliseconds
@@ -89,6 +90,7 @@ def from_side(side):
     if not timeline:
         return [from_looks(side)]
     found = [from_timeline(one) for one in timeline]
+    found[0].mostly_zero = side.get("info", {}).get("x-mostly-zero", {}).get("pages", 0)
     if not found[0].samples:
         found[0].samples = samples_of_looks(side)
     return found

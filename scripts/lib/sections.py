@@ -160,9 +160,9 @@ def pages(attempt):
     if not ram:
         return ""
     whole, size = ram["total"] // ram["page-size"], ram["page-size"]
-    kinds = [("sent as they are", "s1", ram["normal"]), ("found to be zero", "s8", ram["duplicate"]),
-             ("asked for after the switch", "s6", ram.get("postcopy-requests", 0))]
-    body = charts.shares([(name, style, n, view.count(n)) for name, style, n in kinds if n or style != "s6"])
+    kinds = [("sent as they are", "s1", ram["normal"] - attempt.mostly_zero), ("mostly zero, sent in words", "s3", attempt.mostly_zero),
+             ("found to be zero", "s8", ram["duplicate"]), ("asked for after the switch", "s6", ram.get("postcopy-requests", 0))]
+    body = charts.shares([(name, style, n, view.count(n)) for name, style, n in kinds if n or style in ("s1", "s8")])
     sent = [("while the guest ran", "s1", ram.get("precopy-bytes", 0)),
             ("while it stood still", "s2", ram.get("downtime-bytes", 0)),
             ("after it ran there", "s5", ram.get("postcopy-bytes", 0))]

@@ -214,7 +214,9 @@ def screen(history, guest_status, downtime_limit=None, width=80):
         percent = f" {history.share():4.0%}"
         lines.append(Line(("bar", bar(history.share(), width - len(percent))), percent))
         lines.append(row("memory", f"{size(ram['remaining'])} left of {size(ram['total'])}, {size(ram['transferred'])} sent"))
-        lines.append(row("pages", f"{count(ram['normal'])} sent, {count(ram['duplicate'])} found zero"))
+        words = info.get("x-mostly-zero", {}).get("pages", 0)
+        lines.append(row("pages", f"{count(ram['normal'])} sent{f', {count(words)} of them mostly zero' if words else ''}, "
+                                  f"{count(ram['duplicate'])} found zero"))
         lines += rate_lines(history, width)
     if received := info.get(RECEIVED):
         lines.append(row("received", f"{size(received['bytes'])} in {duration(received['seconds'])}"))

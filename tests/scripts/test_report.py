@@ -103,6 +103,14 @@ class Report(unittest.TestCase):
         self.assertIn("curves", found.ids)
         self.assertIn("17 ms", " ".join(found.texts))
 
+    def test_mostly_zero_pages_are_a_kind_of_their_own(self):
+        kept = sample.recording()
+        self.assertNotIn("mostly zero", page.render(kept))
+        kept["sides"][0]["info"]["x-mostly-zero"] = {"pages": 4_987, "bytes": 99_740}
+        text = " ".join(parsed(page.render(kept)).texts)
+        self.assertRegex(text, "sent as they are +100\u202f000")
+        self.assertRegex(text, "mostly zero, sent in words +4\u202f987")
+
     def test_a_side_that_never_migrated_is_no_crash(self):
         made = page.render(sample.recording() | {"sides": [{"role": "source", "info": {"status": "none"}, "timeline": []}]})
         self.assertEqual(parsed(made).open, [])
