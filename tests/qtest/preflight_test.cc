@@ -8,11 +8,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <linux/userfaultfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 namespace godwit::qtest {
 namespace {
@@ -226,6 +231,63 @@ TEST(Preflight, SaysThatTheGuestIsTooFast)
     EXPECT_NE(find(info, "pace", forecast), nullptr) << info.dump();
 }
 
+UniqueFd connected(const std::string& uri)
+{
+    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un peer{.sun_family = AF_UNIX, .sun_path = {}};
+    uri.substr(5).copy(peer.sun_path, sizeof peer.sun_path - 1);
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&peer), sizeof peer), 0);
+    return fd;
+}
+
+void say(const UniqueFd& fd, std::string_view bytes)
+{
+    EXPECT_EQ(::write(fd.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+}
+
+std::string hear(const UniqueFd& fd, std::size_t count)
+{
+    std::string bytes(count, '\0');
+    EXPECT_EQ(::recv(fd.get(), bytes.data(), count, MSG_WAITALL), static_cast<ssize_t>(count));
+    return bytes;
+}
+
+// Started with little memory that it may lock; the other two limits are those of the host.
+TEST(Preflight, ADestinationTellsTheLimitsOfItsHost)
+{
+    const TempDir dir;
+    const std::string uri = "unix:" + dir.file("m");
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_MEMLOCK, &before), 0);
+    rlimit little = before;
+    little.rlim_cur = std::min<rlim_t>(before.rlim_max, 128 * 1024);
+    ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &little), 0);
+    const Vmm vmm({"-machine", "none", "-m", "8M", "-incoming", uri}, {.qtest = false});
+    ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &before), 0);
+
+    const UniqueFd fd = connected(uri);
+    say(fd, std::string_view("GWck\0\0\0\1\1\0\0\0\0", 13));
+    const std::string head = hear(fd, 5);
+    ASSERT_EQ(head[0], 1);
+    std::size_t size = 0;
+    for (const char c : head.substr(1))
+        size = size << 8 | static_cast<unsigned char>(c);
+    ASSERT_LT(size, std::size_t{4} << 20);
+    const Json limits = Json::parse(hear(fd, size), nullptr, false)["limits"];
+    EXPECT_EQ(limits["locked-memory"], little.rlim_cur) << limits.dump();
+    std::ifstream meminfo("/proc/meminfo");
+    std::uint64_t total_kib = 0;
+    for (std::string word; meminfo >> word && word != "MemTotal:";) {
+    }
+    meminfo >> total_kib;
+    EXPECT_GT(limits["free-memory"], 1 << 20) << limits.dump();
+    EXPECT_LE(limits["free-memory"], total_kib << 10) << limits.dump();
+    const UniqueFd faults(
+        static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY)));
+    const bool may = faults || ::access("/dev/userfaultfd", R_OK | W_OK) == 0;
+    EXPECT_EQ(limits["userfaultfd"] == "ok", may) << limits.dump();
+}
+
 TEST(Preflight, TheDestinationOutlivesVisitorsThatMisbehave)
 {
     const std::vector<std::string> words = {"-machine", "none",   "-m",
@@ -236,13 +298,8 @@ TEST(Preflight, TheDestinationOutlivesVisitorsThatMisbehave)
          {std::string_view("GWck\0\0\0\1\x63\0\0\0\0", 13), std::string_view("GWck"),
           std::string_view("GWck\0\0\0\7", 8),
           std::string_view("GWck\0\0\0\1\2\xff\xff\xff\xff", 13)}) {
-        const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        sockaddr_un peer{.sun_family = AF_UNIX, .sun_path = {}};
-        const std::string path = pair.uri.substr(5);
-        path.copy(peer.sun_path, sizeof peer.sun_path - 1);
-        ASSERT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&peer), sizeof peer), 0);
-        ASSERT_EQ(::write(fd.get(), bytes.data(), bytes.size()),
-                  static_cast<ssize_t>(bytes.size()));
+        const UniqueFd fd = connected(pair.uri);
+        say(fd, bytes);
     }
     EXPECT_EQ(pair.check()["verdict"], "ok");
     pair.source.qmp().execute("migrate", {{"uri", pair.uri}});

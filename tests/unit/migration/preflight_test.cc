@@ -109,6 +109,18 @@ TEST(CompareFacts, LimitsCountWhereTheyAreNeeded)
     EXPECT_TRUE(compare_facts(here, there).empty());
     here["capabilities"]["postcopy-ram"] = there["capabilities"]["postcopy-ram"] = true;
     EXPECT_EQ(only(here, there).name, "userfaultfd");
+    here = facts();  // 8 KiB may be locked
+    here["capabilities"]["zero-copy-send"] = there["capabilities"]["zero-copy-send"] = true;
+    there["capabilities"]["postcopy-ram"] = false;
+    const Difference locked = only(here, there);
+    EXPECT_EQ(locked.kind, DifferenceKind::Limit);
+    EXPECT_EQ(locked.name, "locked-memory");
+    EXPECT_EQ(locked.source, "8192");
+    EXPECT_FALSE(locked.fatal);
+    for (const Json& plenty : {Json("unlimited"), Json(64 << 20)}) {
+        here["limits"]["locked-memory"] = plenty;
+        EXPECT_TRUE(compare_facts(here, there).empty()) << plenty;
+    }
     here = facts();
     here["blockers"].push_back("a disk");
     EXPECT_EQ(only(here, facts()).kind, DifferenceKind::Blocker);
