@@ -5,6 +5,8 @@
 #include "tests/qtest/libqtest/vmm.h"
 #include "util/units.h"
 
+#include <chrono>
+#include <cmath>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <memory>
@@ -38,6 +40,14 @@ struct Move {
     }
     void set(const Json& parameters) { source.qmp().execute("migrate-set-parameters", parameters); }
     void start() { path.start_source(source); }
+    double written_mib()
+    {
+        double bytes = 0;
+        const Json cpus = source.qmp().execute("x-query-synth");
+        for (const Json& cpu : cpus)
+            bytes += cpu["bytes-written"].get<double>();
+        return bytes / kMiB;
+    }
     Json forecast() { return source.qmp().execute("query-migrate")["x-forecast"]; }
     Json next_verdict() { return source.qmp().wait_event("MIGRATION_FORECAST")["data"]; }
     void cancel()
@@ -48,16 +58,38 @@ struct Move {
     }
 };
 
-// A move whose first verdict is this, within the second pass. A guest or a wire that gets no CPU on
-// a busy host is rightly taken for a slow one: such a move is given up, and another begun.
-std::unique_ptr<Move> move_judged(std::string_view workload, std::string_view verdict, Json& first)
+// What the guest is to write and the wire is to carry, in MiB a second; 0: all it can.
+constexpr double kWire = 32;
+struct Wanted {
+    const char* workload;
+    double rate;
+    const char* verdict;
+};
+
+// Begins a move and waits for its first verdict, which must be this, within the second pass. Only
+// where the machine ran neither guest nor wire as fast as they should be, which is measured, the
+// move does not count and another is begun; none, with a reason, when that happens all the time.
+std::unique_ptr<Move> move_judged(const Wanted& wanted, Json& first, std::string& trouble)
 {
     for (int i = 0; i < 5; ++i) {
-        auto move = std::make_unique<Move>(workload);
+        auto move = std::make_unique<Move>(wanted.workload);
+        const auto began = std::chrono::steady_clock::now();
+        const double before = move->written_mib();
         move->start();
         first = move->next_verdict();
-        if (first["verdict"] == verdict && first["pass"] <= 2)
+        const double guest =
+            (move->written_mib() - before) /
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+        const double wire = first["wire-rate"].get<double>() / kMiB;
+        const double least = wanted.rate != 0 ? wanted.rate * 0.8 : kWire * 8;
+        if (guest >= least && std::abs(wire - kWire) <= kWire / 4) {
+            EXPECT_EQ(first["verdict"], wanted.verdict) << first.dump();
+            EXPECT_LE(first["pass"], 2) << first.dump();
             return move;
+        }
+        trouble = fmt::format("this machine did not run us: the guest wrote {:.1f} MiB/s of {:.1f} "
+                              "at least, the wire carried {:.1f} of {:.1f}",
+                              guest, least, wire, kWire);
         move->cancel();
     }
     return nullptr;
@@ -66,8 +98,11 @@ std::unique_ptr<Move> move_judged(std::string_view workload, std::string_view ve
 TEST(Forecast, ASlowWriterConvergesAndIsScored)
 {
     Json first;
-    const auto move = move_judged("start=48M,working-set=24M,rate=6M", "converges", first);
-    ASSERT_NE(move, nullptr) << first.dump();
+    std::string trouble;
+    const auto move =
+        move_judged({"start=48M,working-set=24M,rate=6M", 6, "converges"}, first, trouble);
+    if (move == nullptr)
+        GTEST_SKIP() << trouble;
     EXPECT_LT(first["wire-rate"].get<double>() / kMiB, 40) << first.dump();
     EXPECT_TRUE(first.contains("time-left-min")) << first.dump();
     EXPECT_FALSE(first.contains("downtime-needed")) << first.dump();
@@ -85,14 +120,17 @@ TEST(Forecast, ASlowWriterConvergesAndIsScored)
 TEST(Forecast, AFasterWriterNeedsTheDowntimeItSays)
 {
     Json first;
-    const auto move = move_judged("start=48M,working-set=40M,rate=80M", "above-downtime", first);
-    ASSERT_NE(move, nullptr) << first.dump();
+    std::string trouble;
+    const auto move =
+        move_judged({"start=48M,working-set=40M,rate=80M", 80, "above-downtime"}, first, trouble);
+    if (move == nullptr)
+        GTEST_SKIP() << trouble;
     const double wire = first["wire-rate"];
     const std::int64_t needed = first["downtime-needed"];
     EXPECT_GT(needed, 300) << first.dump();
     EXPECT_LE(static_cast<double>(needed), 88 * kMiB / wire * 1000 + 1) << first.dump();  // all
-    // What it asks for is enough, with more for what a wire of 100 ms windows varies by.
-    move->set({{"downtime-limit", needed * 3 / 2 + 300}});
+    // What it asks for is enough, with more for what a busy host makes the wire vary by.
+    move->set({{"downtime-limit", needed * 5 / 4 + 200}});
     while (move->next_verdict()["verdict"] != "converges") {
     }
     expect_end(move->source, "completed");
@@ -104,8 +142,10 @@ TEST(Forecast, AFasterWriterNeedsTheDowntimeItSays)
 TEST(Forecast, AWriterOfEverythingNeverConverges)
 {
     Json first;
-    const auto move = move_judged("working-set=96M", "never", first);
-    ASSERT_NE(move, nullptr) << first.dump();
+    std::string trouble;
+    const auto move = move_judged({"working-set=96M", 0, "never"}, first, trouble);
+    if (move == nullptr)
+        GTEST_SKIP() << trouble;
     EXPECT_GT(first["downtime-needed"], 1000) << first.dump();
     const std::string text = move->source.qmp().hmp("info migrate");
     EXPECT_NE(text.find("forecast: never"), std::string::npos) << text;

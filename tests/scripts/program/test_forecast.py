@@ -5,6 +5,7 @@ import pathlib
 import socket
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent.parent
@@ -13,7 +14,8 @@ import network  # noqa: E402
 from guests import BARE, MIB, check_synth  # noqa: E402
 from vmm import Vmm, default_binary  # noqa: E402
 
-LINK = 400  # Mbit/s, which are 47.7 MiB/s
+LINK = 400  # Mbit/s
+WIRE = 46  # MiB/s of it that are left for TCP's payload
 STILL, RAM = 48 * MIB, 96 * MIB
 
 
@@ -38,7 +40,15 @@ class Move:
         port = self.target.qmp.execute("query-migrate")["socket-address"][0]["port"]
         self.source.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": name, "state": True} for name in ("events", "return-path")])
         self.source.qmp.execute("migrate-set-parameters", **{"max-bandwidth": 0, "downtime-limit": 300})
+        self.before, self.began = self.bytes_written(), time.monotonic()
         self.source.qmp.execute("migrate", uri=f"tcp:{net.address}:{port}")
+
+    def bytes_written(self):
+        return sum(cpu["bytes-written"] for cpu in self.source.qmp.execute("x-query-synth"))
+
+    def written(self):
+        """MiB/s that the guest wrote since the move began."""
+        return (self.bytes_written() - self.before) / MIB / (time.monotonic() - self.began)
 
     def verdict(self):
         """The first that is given."""
@@ -78,21 +88,27 @@ class ForecastOverALink(unittest.TestCase):
         cls.net.close()
 
     @contextlib.contextmanager
-    def judged(self, workload, verdict):
-        """A move whose first verdict is this, within the second pass, and that verdict. A guest or a wire that gets no CPU on
-        a busy host is rightly taken for a slow one: such a move is given up, and another begun."""
+    def judged(self, workload, rate, verdict):
+        """A move, and its first verdict, which must be this within the second pass. `rate` in MiB/s, None for all the guest
+        can. Only where the machine ran neither guest nor wire as fast as they should be, which is measured, a move does not
+        count and another is begun; if that happens all the time, the test is skipped and says so."""
+        least, carried = rate * 0.8 if rate else WIRE * 5, None
         for _ in range(5):
             with tempfile.TemporaryDirectory(prefix="godwit-") as scratch, Move(self.net, scratch, workload) as move:
                 found = move.verdict()
-                if found["verdict"] == verdict and found["pass"] <= 2:
-                    self.assertLess(found["wire-rate"], 1.5 * LINK * 125_000, found)
-                    yield move, found
-                    return
-                move.cancel()
-        self.fail(f"the last of five first verdicts: {found}")
+                wrote, carried = move.written(), found["wire-rate"] / MIB
+                if wrote < least or not 0.75 * WIRE < carried < 1.25 * WIRE:
+                    move.cancel()
+                    continue
+                self.assertEqual(found["verdict"], verdict, found)
+                self.assertLessEqual(found["pass"], 2, found)
+                yield move, found
+                return
+        self.skipTest(f"this machine did not run us: the guest wrote {wrote:.1f} MiB/s of {least:.1f} at least, "
+                      f"the wire carried {carried:.1f} of {WIRE:.1f}")
 
     def test_a_slow_writer_converges_and_the_forecast_is_scored(self):
-        with self.judged("start=48M,working-set=24M,rate=5M", "converges") as (move, found):
+        with self.judged("start=48M,working-set=24M,rate=5M", 5, "converges") as (move, found):
             self.assertIn("time-left-min", found)
             self.assertEqual(move.wait("completed", "failed"), "completed")
             score = move.scores()[0]
@@ -103,13 +119,13 @@ class ForecastOverALink(unittest.TestCase):
             self.assertGreater(check_synth(move.target)["pages-checked"], 0)
 
     def test_a_faster_writer_is_told_the_downtime_it_needs(self):
-        with self.judged("start=48M,working-set=40M,rate=160M", "above-downtime") as (move, found):
+        with self.judged("start=48M,working-set=40M,rate=160M", 160, "above-downtime") as (move, found):
             self.assertGreater(found["downtime-needed"], 300)
             move.cancel()
             self.assertNotIn("correct", move.scores()[0])
 
     def test_a_writer_of_everything_never_converges(self):
-        with self.judged("working-set=96M", "never") as (move, _):
+        with self.judged("working-set=96M", None, "never") as (move, _):
             move.cancel()
 
 

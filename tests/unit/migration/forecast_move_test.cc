@@ -4,6 +4,7 @@
 // wire of a known rate, on a clock that only they move on.
 #include "migration/insight/timeline.h"
 #include "tests/unit/migration/test_machine.h"
+#include "util/units.h"
 
 #include <algorithm>
 #include <optional>
@@ -13,10 +14,9 @@
 namespace godwit::migration {
 namespace {
 
-constexpr std::uint64_t kMib = std::uint64_t{1} << 20;
 constexpr std::int64_t kSecond = 1'000'000'000;
-constexpr std::uint64_t kRam = 96 * kMib;
-constexpr std::uint64_t kWire = 48 * kMib;  // a second
+constexpr std::uint64_t kRam = 96 * kMiB;
+constexpr std::uint64_t kWire = 48 * kMiB;  // a second
 
 // In which order a guest comes to its pages.
 enum class Order { Sequential, Shuffled, Anywhere };
@@ -37,7 +37,7 @@ class Guest {
 public:
     Guest(TestMachine& machine, FakeClock& clock, const Load& load, unsigned seed)
         : machine_(machine), clock_(clock), load_(load), random_(seed),
-          pages_(static_cast<std::uint64_t>(load.set * kMib) / system::kPageSize),
+          pages_(static_cast<std::uint64_t>(load.set * kMiB) / system::kPageSize),
           first_((kRam / system::kPageSize) - pages_), order_(pages_), seen_(pages_, 0),
           last_(clock.now_ns()), at_(pages_ == 0 ? 0 : random_() % pages_)
     {
@@ -62,7 +62,7 @@ private:
     {
         const std::int64_t now = clock_.now_ns();
         if (machine_.run_state.running())
-            owed_ += load_.rate * kMib / system::kPageSize * static_cast<double>(now - last_) / 1e9;
+            owed_ += load_.rate * kMiB / system::kPageSize * static_cast<double>(now - last_) / 1e9;
         last_ = now;
         for (; owed_ >= 1 && pages_ != 0; owed_ -= 1) {
             const std::uint64_t page = next();
