@@ -179,6 +179,8 @@ private:
             return size(param);
         case 'b':
             return on_off(param);
+        case '=':
+            return own_name(param);
         default:
             return named(fmt::format("unknown argument type '{}'", param.type));
         }
@@ -258,6 +260,17 @@ private:
         if (word != "on" && word != "off")
             return bad("Expected 'on' or 'off'");
         args_.set(std::string(param.name), word == "on");
+        return {};
+    }
+
+    /// Another word is left for what follows.
+    Result<void> own_name(const HmpParam& param)
+    {
+        skip_space(text_);
+        if (peek_word(text_) == param.name) {
+            (void)take_plain_word(text_);
+            args_.set(std::string(param.name), true);
+        }
         return {};
     }
 

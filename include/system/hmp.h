@@ -81,6 +81,7 @@ struct HmpCommand {
     ///   o  a size in bytes, suffix allowed (k, M, G, T)  b  on|off
     ///   /  a format "/8xw", given as numbers "count", "format", "size" (as text of the character)
     ///   -x a flag; -xs a flag that takes a word
+    ///   =  the argument's own name as a word, or nothing: a flag behind the others
     /// and ? behind the letter: optional.
     std::string args;
     std::string params;  ///< for help: "[-d] [-r] uri"

@@ -163,6 +163,8 @@ TEST_F(Settings, TheHumanMonitorAnswersTheSame)
                              "migrate_set_capability foo on",
                              "info migrate_capabilities",
                              "migrate_incoming tcp:127.0.0.1:0",
+                             "migrate tcp:127.0.0.1:1 checks",
+                             "migrate tcp:127.0.0.1:1 check it",
                              "migrate_cancel",
                              "migrate_continue pre-switchover",
                              "migrate_continue foo",

@@ -187,5 +187,40 @@ TEST(Hmp, MigrateWithoutDetachTellsTheEndBeforeItPromptsAgain)
     EXPECT_EQ(until("VM status: "), "VM status: paused (postmigrate)");
 }
 
+TEST(Hmp, MigrateCheckTellsWhatItFoundAndMovesNothing)
+{
+    const TempDir dir;
+    Listener listener(dir.file("hmp"));
+    const std::string uri = "unix:" + dir.file("m");
+    Vmm target({"-machine", "none", "-m", "48M", "-incoming", uri}, {.qtest = false});
+    Vmm source({"-machine", "none", "-m", "32M", "-monitor", "unix:" + listener.path()},
+               {.qtest = false});
+    Stream hmp(listener.accept(Deadline(), [] { return false; }));
+    const auto until = [&](std::string_view start) {
+        while (const auto line = hmp.line())
+            if (line->starts_with(start))
+                return *line;
+        return std::string();
+    };
+    hmp.send("migrate " + uri + " check\rinfo status\r");
+    EXPECT_EQ(until("check: "), "check: done");
+    EXPECT_EQ(until("verdict: "), "verdict: refused");
+    EXPECT_TRUE(until("! ram ").starts_with("! ram ram: the sizes of a block of memory differ"));
+    EXPECT_EQ(until("VM status: "), "VM status: running");
+    hmp.send("migrate unix:" + dir.file("nobody") + " check\r");
+    EXPECT_NE(until("check: failed (").find("No such file"), std::string::npos);
+    // Through QMP nobody waits, nor with -d.
+    source.qmp().execute("query-status");
+    while (source.qmp().take_event("MIGRATION_CHECK")) {
+    }
+    EXPECT_EQ(source.qmp().hmp("migrate -d " + uri + " check"), "");
+    while (source.qmp().wait_event("MIGRATION_CHECK")["data"]["status"] != "done") {
+    }
+    EXPECT_TRUE(source.qmp().hmp("info migrate_check").starts_with("check: done\n"));
+    EXPECT_EQ(source.qmp().hmp("migrate -r " + uri + " check"), "Error: a check resumes nothing\n");
+    EXPECT_EQ(source.qmp().execute("query-migrate").value("status", "none"), "none");
+    EXPECT_EQ(target.qmp().execute("query-status")["status"], "inmigrate");
+}
+
 }  // namespace
 }  // namespace godwit::qtest

@@ -21,7 +21,7 @@ HmpTable table()
 {
     HmpTable out;
     out.add({.name = "stop|s"});
-    out.add({.name = "migrate", .args = "detach:-d,resume:-r,uri:s"});
+    out.add({.name = "migrate", .args = "detach:-d,resume:-r,uri:s,check:="});
     out.add({.name = "x", .args = "fmt:/,addr:l"});
     out.add({.name = "set", .args = "name:s,value:S"});
     out.add({.name = "link", .args = "name:s,up:b"});
@@ -52,6 +52,12 @@ TEST(HmpParse, ReadsFlagsWordsAndStrings)
     EXPECT_TRUE(line->args.flag("detach"));
     EXPECT_TRUE(line->args.flag("resume"));
     EXPECT_EQ(line->args.text("uri"), "exec:cat > \"f\"");
+    EXPECT_FALSE(line->args.flag("check"));
+    EXPECT_TRUE(parse_hmp_line(commands, "migrate a check ", {})->args.flag("check"));
+    for (const char* other : {"migrate a checks", "migrate a check check", "migrate a b"})
+        EXPECT_TRUE(error_of(commands, other)
+                        .starts_with("migrate: extraneous characters at the end of line"))
+            << other;
     line = parse_hmp_line(commands, "set a  b \"c\" ", {});
     EXPECT_EQ(line->args.text("value"), "b \"c\"");
 }
