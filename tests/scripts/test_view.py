@@ -70,6 +70,14 @@ class View(unittest.TestCase):
         made = history((0, info()), (1, info(sent=MIB, **{"x-forecast": forecast})))
         self.assertEqual(made.warnings(), ["needs a downtime of 925 ms, the limit is 300 ms"])
 
+    def test_who_gets_across_is_promised_no_more_than_the_limit(self):
+        def downtime(expected, **more):
+            made = history((0, info()), (1, info(sent=MIB, **{"expected-downtime": expected}, **more)))
+            return next(str(line) for line in view.screen(made, "running", 300) if str(line).startswith("downtime"))
+        self.assertIn("300 ms at most", downtime(1226, **{"x-forecast": FORECAST | {"verdict": "converges"}}))
+        self.assertIn("20 ms expected", downtime(20, **{"x-forecast": FORECAST | {"verdict": "converges"}}))
+        self.assertIn("1226 ms expected", downtime(1226, **{"x-forecast": FORECAST | {"verdict": "never"}}))
+
     def test_no_line_is_wider_than_the_terminal(self):
         made = history((0, info()), (1, info(sent=MIB, **{"error-desc": "x" * 300, "blocked-reasons": ["y" * 300]})))
         for width in (40, 80, 100):
