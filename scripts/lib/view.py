@@ -134,9 +134,10 @@ class History:
         found = []
         if percent := info.get("cpu-throttle-percentage"):
             found.append(f"the guest is slowed down by {percent} %")
-        if self.rate() and self.dirty_rate() >= self.rate() and info.get("status") == "active":
+        forecast = info.get("x-forecast", {})  # which knows more than two looks do
+        wire, dirty = forecast.get("wire-rate", self.rate()), forecast.get("dirty-rate", self.dirty_rate())
+        if wire and dirty >= wire and info.get("status") == "active":
             found.append("the guest writes faster than the wire carries: raise max-bandwidth or allow auto-converge")
-        forecast = info.get("x-forecast", {})
         if forecast.get("verdict") == "above-downtime" and forecast.get("downtime-needed"):
             found.append(f"needs a downtime of {forecast['downtime-needed']} ms, the limit is {forecast['downtime-limit']} ms")
         for reason in info.get("blocked-reasons", ()):
