@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -102,6 +103,16 @@ struct DataRead {
     More more = More::Yes;
 };
 
+/// Migration data on its way, in or out: waited for once, or let go of.
+///
+/// Errors   of await(): those of data_read() or data_write().
+class DataTransfer {
+public:
+    virtual ~DataTransfer() = default;
+    /// What was read; of a write, its bytes.
+    virtual Result<DataRead> await() = 0;
+};
+
 /// Addresses that device DMA logging watches.
 struct DmaRange {
     std::uint64_t iova = 0;
@@ -164,6 +175,12 @@ public:
     virtual Result<DataRead> data_read(std::span<std::byte> into) = 0;
     /// RESUMING only; takes all of it.
     virtual Result<void> data_write(std::span<const std::byte> from) = 0;
+    /// The same two in two steps, so that the device is busy with one portion while its caller is
+    /// with another. Several may be under way, and are awaited in the order of their beginning;
+    /// their bytes stay where they are until then. The device may be busy with a portion only
+    /// while it is awaited, or begun.
+    virtual Result<std::unique_ptr<DataTransfer>> begin_read(std::span<std::byte> into);
+    virtual Result<std::unique_ptr<DataTransfer>> begin_write(std::span<const std::byte> from);
     /// Unsupported where the device or transport cannot tell.
     virtual Result<PrecopyInfo> precopy_info() = 0;
     virtual Result<std::uint64_t> stop_copy_size() = 0;

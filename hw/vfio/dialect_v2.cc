@@ -37,6 +37,15 @@ public:
         return got;
     }
 
+    Result<std::unique_ptr<DataTransfer>> begin_read(std::span<std::byte> buffer) override
+    {
+        return device_.begin_read(buffer);
+    }
+    Result<std::unique_ptr<DataTransfer>> begin_load(std::span<const std::byte> part) override
+    {
+        return device_.begin_write(part);
+    }
+
     Result<Remaining> remaining(MigrationState now) override
     {
         Remaining left;
@@ -70,6 +79,16 @@ private:
 };
 
 }  // namespace
+
+Result<std::unique_ptr<DataTransfer>> MigrationDialect::begin_read(std::span<std::byte>)
+{
+    return Error(Errc::Unsupported, "its data comes in records");
+}
+
+Result<std::unique_ptr<DataTransfer>> MigrationDialect::begin_load(std::span<const std::byte>)
+{
+    return Error(Errc::Unsupported, "its data comes in records");
+}
 
 Result<std::unique_ptr<MigrationDialect>> make_dialect_v2(DeviceBackend& device,
                                                           std::uint64_t flags)

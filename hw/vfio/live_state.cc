@@ -18,9 +18,6 @@ using migration::StreamWriter;
 
 namespace {
 
-// One read of a device, as in QEMU.
-constexpr std::size_t kBuffer = std::size_t{1} << 20;
-
 void put_mark(StreamWriter& out, std::uint64_t value)
 {
     out.put_be64(value);
@@ -74,6 +71,21 @@ VfioLiveState::VfioLiveState(MigrationHost& host, system::MachineLock& lock,
 {}
 
 VfioLiveState::~VfioLiveState() = default;
+
+// One read of a device, as in QEMU.
+constexpr std::size_t kPortion = std::size_t{1} << 20;
+
+void VfioLiveState::take_buffers()
+{
+    for (auto& buffer : buffers_)
+        buffer.resize(kPortion);
+}
+
+void VfioLiveState::free_buffers() noexcept
+{
+    for (auto& buffer : buffers_)
+        buffer = {};
+}
 
 // --- States --------------------------------------------------------------------------------------
 
@@ -193,7 +205,7 @@ Result<void> VfioLiveState::setup(StreamWriter& out, const migration::SourceCont
         const auto guard = walker_->lock();
         GW_TRY(with_context(walker_->resync(), name()));
     }
-    buffer_.resize(kBuffer);
+    take_buffers();
     saving_ = true;
     if (states().pre_copy && walker_->state() == MigrationState::Running)
         GW_TRY(move(MigrationState::PreCopy));
@@ -245,15 +257,19 @@ Result<Pending> VfioLiveState::pending_exact()
     return Pending{.must_precopy = bytes + untracked_};
 }
 
+std::string VfioLiveState::reading() const
+{
+    return fmt::format("{}: device state {}: reading its data", name(),
+                       to_string(walker_->state()));
+}
+
 /// False when the device has nothing (more) now.
 Result<bool> VfioLiveState::read_one(Chunks& chunks, DataRead& got)
 {
     {
         const auto guard = walker_->lock();
         GW_TRY(check_lost());
-        got = GW_TRY(with_context(walker_->dialect().read_chunk(chunks, buffer_),
-                                  fmt::format("{}: device state {}: reading its data", name(),
-                                              to_string(walker_->state()))));
+        got = GW_TRY(with_context(walker_->dialect().read_chunk(chunks, buffers_[0]), reading()));
     }
     GW_TRY(chunks.send());
     const std::uint64_t first = std::min<std::uint64_t>(left_.initial, got.bytes);
@@ -295,15 +311,67 @@ Result<void> VfioLiveState::complete_precopy(StreamWriter& out)
     GW_TRY(check_lost());
     GW_TRY(move(MigrationState::StopCopy));  // unless its group did it
     Chunks chunks(out, transferred_, walker_->dialect().whole_chunks());
+    GW_TRY(chunks.keep ? read_rest(chunks) : read_rest_in_turn(chunks));
+    put_mark(out, mark::kEnd);
+    return ok();
+}
+
+Error VfioLiveState::no_end() const
+{
+    return Error(
+        Errc::BadFormat,
+        fmt::format("{}: device state STOP_COPY: it has no data, but does not say that it ends",
+                    name()));
+}
+
+/// One record after another.
+Result<void> VfioLiveState::read_rest_in_turn(Chunks& chunks)
+{
     for (DataRead got; got.more != DataRead::More::End;) {
         GW_TRY(read_one(chunks, got));
         if (got.bytes == 0 && got.more != DataRead::More::End)
-            return Error(Errc::BadFormat,
-                         fmt::format("{}: device state STOP_COPY: it has no data, but does not say "
-                                     "that it ends",
-                                     name()));
+            return no_end();
     }
-    put_mark(out, mark::kEnd);
+    return ok();
+}
+
+/// The device gets the next portion ready while the last one is sent.
+Result<void> VfioLiveState::read_rest(Chunks& chunks)
+{
+    std::array<std::unique_ptr<DataTransfer>, kPortions> asked;
+    const auto ask_for = [&](std::size_t n) -> Result<void> {
+        const auto guard = walker_->lock();
+        GW_TRY(check_lost());
+        asked[n] = GW_TRY(with_context(walker_->dialect().begin_read(buffers_[n]), reading()));
+        return ok();
+    };
+    for (std::size_t n = 0; n < kPortions; ++n)
+        GW_TRY(ask_for(n));
+    bool ended = false;
+    // What was asked for is waited for behind the end, too: nothing that comes is lost.
+    for (std::size_t n = 0; asked[n]; n = (n + 1) % kPortions) {
+        DataRead got;
+        {
+            const auto guard = walker_->lock();
+            GW_TRY(check_lost());
+            auto come = with_context(asked[n]->await(), reading());
+            // Some refuse to be asked behind their end.
+            if (!come && !(ended && come.error().os_errno() != 0))
+                return std::unexpected(std::move(come).error());
+            got = come.value_or(DataRead{.more = DataRead::More::End});
+        }
+        asked[n].reset();
+        ended = ended || got.more == DataRead::More::End;
+        if (got.bytes == 0 && !ended)
+            return no_end();
+        if (got.bytes != 0) {
+            GW_TRY(chunks.begin(got.bytes));
+            GW_TRY(chunks.bytes(std::span(buffers_[n]).first(got.bytes)));
+            GW_TRY(chunks.send());
+        }
+        if (!ended)
+            GW_TRY(ask_for(n));
+    }
     return ok();
 }
 
@@ -335,7 +403,7 @@ void VfioLiveState::cleanup() noexcept
     lost_ = false;
     left_ = {};
     untracked_ = 0;
-    buffer_ = {};
+    free_buffers();
 }
 
 }  // namespace godwit::hw::vfio

@@ -8,6 +8,7 @@
 #include "hw/vfio/state_worker.h"
 #include "migration/live_state.h"
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -113,14 +114,29 @@ public:
     const MigrationHost& host() const noexcept { return host_; }
 
 private:
-    /// Where the data of one section goes, or where it comes from.
+    /// Where the data of one section goes.
     struct Chunks;
+    /// A portion that the device is taking in.
+    struct Given {
+        std::unique_ptr<DataTransfer> transfer;
+        std::uint64_t chunk = 0;  ///< bytes of the chunk it is part of
+    };
+    void take_buffers();
+    void free_buffers() noexcept;
 
     Result<void> check_lost() const;
     Result<void> ask();
     Result<void> refresh();
     Result<bool> read_one(Chunks& chunks, DataRead& got);
     Result<void> move(MigrationState to);
+    std::string reading() const;
+    Error no_end() const;
+    Result<void> read_rest(Chunks& chunks);
+    Result<void> read_rest_in_turn(Chunks& chunks);
+    std::string taking_in(std::uint64_t length) const;
+    Result<void> settle(Given& given);
+    Result<void> settle_all();
+    Result<void> load_section(migration::StreamReader& in);
     Result<void> load_data(migration::StreamReader& in);
     Result<void> load_marks(migration::StreamReader& in);
     Result<void> load_final(migration::StreamReader& in);
@@ -130,7 +146,10 @@ private:
     MigrationHost& host_;
     system::MachineLock& lock_;
     std::unique_ptr<StateWalker> walker_;
-    std::vector<std::byte> buffer_;
+
+    /// While one portion of data is with the device, the other is with the stream.
+    static constexpr std::size_t kPortions = 2;
+    std::array<std::vector<std::byte>, kPortions> buffers_;
 
     // Source
     std::atomic<bool> saving_{false};  // between setup and cleanup
@@ -145,6 +164,8 @@ private:
     // Destination
     bool loading_ = false;
     bool loaded_ = false;  // the configuration was accepted
+    std::array<Given, kPortions> given_;
+    std::size_t turn_ = 0;  // the buffer that is used next
     std::function<void()> approve_;
 
     StateWorker worker_;  // last: its task uses the rest

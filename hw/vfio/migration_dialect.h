@@ -53,6 +53,10 @@ public:
     virtual bool whole_chunks() const noexcept = 0;
     /// At most one chunk, nothing when there is none now. `buffer` is for its use.
     virtual Result<DataRead> read_chunk(ChunkSink& sink, std::span<std::byte> buffer) = 0;
+    /// read_chunk() and load_bytes() in two steps, as DeviceBackend::begin_read() and
+    /// begin_write(), where chunks are portions of a stream: of whole chunks only.
+    virtual Result<std::unique_ptr<DataTransfer>> begin_read(std::span<std::byte> buffer);
+    virtual Result<std::unique_ptr<DataTransfer>> begin_load(std::span<const std::byte> part);
     virtual Result<Remaining> remaining(MigrationState now) = 0;
 
     /// A chunk of the stream: begin, its bytes in any portions, end.

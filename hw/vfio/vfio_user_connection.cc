@@ -12,10 +12,11 @@ namespace godwit::hw::vfio::user {
 
 using io::Clock;
 
-/// Somebody who waits for an answer. Lives on the waiter's stack; the reader touches it only
-/// between finding it in the table and setting `done`.
+/// Somebody who waits for an answer. Belongs to the waiter; the reader touches it only between
+/// finding it in the table and setting `done`.
 struct Connection::Pending {
-    const Request& request;
+    Request request;
+    std::uint16_t id = 0;
     std::condition_variable woken{};
     bool filling = false;  // the reader writes into the request's buffers
     bool done = false;
@@ -97,19 +98,32 @@ Error Connection::worded(Error error, std::string_view what) const
 
 // --- Requests ------------------------------------------------------------------------------------
 
-Result<std::uint16_t> Connection::enter(Pending& pending, const Request& request)
+Connection::Started::Started(Connection& connection, std::unique_ptr<Pending> pending) noexcept
+    : connection_(&connection), pending_(std::move(pending))
+{}
+
+Connection::Started::Started(Started&&) noexcept = default;
+
+Connection::Started::~Started()
+{
+    if (pending_)
+        connection_->let_go(*pending_);
+}
+
+Result<void> Connection::enter(Pending& pending)
 {
     const std::lock_guard guard(mutex_);
     if (broken_)
         return *broken_;
-    if (!stalled_on_.empty() && !request.even_if_stalled)
+    if (!stalled_on_.empty() && !pending.request.even_if_stalled)
         return Error(Errc::TimedOut, "the server still does not answer " + stalled_on_);
     if (abandoned_.size() >= kMaxAbandoned)
         return Error(Errc::TimedOut, "the server does not answer");
     while (pending_.contains(next_id_) || abandoned_.contains(next_id_))
         ++next_id_;
-    pending_[next_id_] = &pending;
-    return next_id_++;
+    pending.id = next_id_++;
+    pending_[pending.id] = &pending;
+    return ok();
 }
 
 /// A server that has not answered already is not waited for as long again.
@@ -125,28 +139,45 @@ Result<Reply> Connection::call(const Request& request)
 {
     const auto patience = patience_for(request);
     const auto deadline = Clock::now() + patience;
-    Pending pending{.request = request};
-    auto id = enter(pending, request);
-    if (!id)
-        return worded(std::move(id).error(), request.what);
-    const Header header{.id = *id, .command = static_cast<std::uint16_t>(request.command)};
-    if (auto sent = wire_->send(header, request.pieces, request.fds, deadline); !sent) {
-        std::unique_lock lock(mutex_);
-        // A hostile server may answer what it did not get: wait until the reader is out of it.
-        pending.woken.wait(lock, [&] { return !pending.filling || pending.done; });
-        pending_.erase(*id);
-        const Error& why = broken_ ? *broken_ : sent.error();
-        return worded(Error(why.code(), "cannot send: " + why.message(), why.os_errno()),
-                      request.what);
-    }
-    auto reply = await(pending, *id, request, patience, deadline);
+    return finish(GW_TRY(start(request)), patience, deadline);
+}
+
+Result<Connection::Started> Connection::start(const Request& request)
+{
+    const auto deadline = io::deadline_in(patience_for(request));
+    auto pending = std::make_unique<Pending>(request);
+    if (auto entered = enter(*pending); !entered)
+        return worded(std::move(entered).error(), request.what);
+    const Header header{.id = pending->id, .command = static_cast<std::uint16_t>(request.command)};
+    auto sent = wire_->send(header, request.pieces, request.fds, deadline);
+    if (sent)
+        return Started(*this, std::move(pending));
+    std::unique_lock lock(mutex_);
+    // A hostile server may answer what it did not get: wait until the reader is out of it.
+    pending->woken.wait(lock, [&] { return !pending->filling || pending->done; });
+    pending_.erase(pending->id);
+    const Error& why = broken_ ? *broken_ : sent.error();
+    return worded(Error(why.code(), "cannot send: " + why.message(), why.os_errno()), request.what);
+}
+
+Result<Reply> Connection::finish(Started started)
+{
+    const auto patience = patience_for(started.pending_->request);
+    return finish(std::move(started), patience, Clock::now() + patience);
+}
+
+Result<Reply> Connection::finish(Started started, std::chrono::milliseconds patience,
+                                 Clock::time_point deadline)
+{
+    const std::unique_ptr<Pending> pending = std::move(started.pending_);
+    auto reply = await(*pending, patience, deadline);
     if (!reply)
-        return worded(std::move(reply).error(), request.what);
+        return worded(std::move(reply).error(), pending->request.what);
     return reply;
 }
 
-Result<Reply> Connection::await(Pending& pending, std::uint16_t id, const Request& request,
-                                std::chrono::milliseconds patience, Clock::time_point deadline)
+Result<Reply> Connection::await(Pending& pending, std::chrono::milliseconds patience,
+                                Clock::time_point deadline)
 {
     std::unique_lock lock(mutex_);
     pending.woken.wait_until(lock, deadline, [&] { return pending.done; });
@@ -154,10 +185,18 @@ Result<Reply> Connection::await(Pending& pending, std::uint16_t id, const Reques
     pending.woken.wait(lock, [&] { return pending.done || !pending.filling; });
     if (pending.done)
         return std::move(pending.result);
-    pending_.erase(id);
-    abandoned_.insert(id);
-    stalled_on_ = request.what;
+    pending_.erase(pending.id);
+    abandoned_.insert(pending.id);
+    stalled_on_ = pending.request.what;
     return Error(Errc::TimedOut, fmt::format("no answer within {} ms", patience.count()));
+}
+
+void Connection::let_go(Pending& pending) noexcept
+{
+    std::unique_lock lock(mutex_);
+    pending.woken.wait(lock, [&] { return pending.done || !pending.filling; });
+    if (pending_.erase(pending.id) != 0)
+        abandoned_.insert(pending.id);
 }
 
 // --- What comes ----------------------------------------------------------------------------------

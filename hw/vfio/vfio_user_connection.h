@@ -65,8 +65,9 @@ struct Reply {
     std::vector<UniqueFd> fds;
 };
 
-/// Shape    call() sends a request and waits for its answer; many may be under way. A thread of the
-///          connection reads what comes and serves the server's requests.
+/// Shape    call() sends a request and waits for its answer, start() and finish() do so in two
+///          steps; many may be under way. A thread of the connection reads what comes and serves
+///          the server's requests.
 /// Order    connect() negotiates; set_dma_target() before the first mapping.
 /// Threads  call() and the getters from any.
 /// Errors   from_errno for what the server refuses, its errno in os_errno(); TimedOut when it does
@@ -74,6 +75,8 @@ struct Reply {
 ///          BadFormat once the connection is broken, which stays so. Messages begin with
 ///          Request::what and end with the socket's path.
 class Connection {
+    struct Pending;
+
 public:
     struct Options {
         std::chrono::milliseconds patience{5000};
@@ -92,18 +95,39 @@ public:
     void set_dma_target(DmaTarget* target) noexcept;
 
     Result<Reply> call(const Request& request);
+
+    /// A request whose answer was not waited for yet: once only, by finish(). Whoever lets go of
+    /// it instead drops the answer. Does not outlive the connection.
+    class Started {
+    public:
+        Started(Connection& connection, std::unique_ptr<Pending> pending) noexcept;
+        Started(Started&&) noexcept;
+        Started& operator=(Started&&) = delete;
+        ~Started();
+
+    private:
+        friend class Connection;
+        Connection* connection_;
+        std::unique_ptr<Pending> pending_;
+    };
+    /// Sends. The pieces may go afterwards, the places for the answer stay until it was waited for.
+    Result<Started> start(const Request& request);
+    /// The time to wait begins now.
+    Result<Reply> finish(Started started);
     /// Why nothing goes any more, if so.
     std::optional<Error> broken() const;
 
 private:
-    struct Pending;
     Connection(std::string path, Options options, io::Cancel cancel);
 
     Result<void> negotiate();
     Result<void> take_version(std::span<const std::byte> text, std::vector<UniqueFd>& fds);
-    Result<std::uint16_t> enter(Pending& pending, const Request& request);
-    Result<Reply> await(Pending& pending, std::uint16_t id, const Request& request,
-                        std::chrono::milliseconds patience, io::Clock::time_point deadline);
+    Result<void> enter(Pending& pending);
+    Result<Reply> finish(Started started, std::chrono::milliseconds patience,
+                         io::Clock::time_point deadline);
+    Result<Reply> await(Pending& pending, std::chrono::milliseconds patience,
+                        io::Clock::time_point deadline);
+    void let_go(Pending& pending) noexcept;
     std::chrono::milliseconds patience_for(const Request& request) const;
     std::chrono::milliseconds mid_message() const;
     Error worded(Error error, std::string_view what) const;

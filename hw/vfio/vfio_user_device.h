@@ -48,6 +48,8 @@ public:
     Result<void> set_migration_state(MigrationState state) override;
     Result<DataRead> data_read(std::span<std::byte> into) override;
     Result<void> data_write(std::span<const std::byte> from) override;
+    Result<std::unique_ptr<DataTransfer>> begin_read(std::span<std::byte> into) override;
+    Result<std::unique_ptr<DataTransfer>> begin_write(std::span<const std::byte> from) override;
     Result<PrecopyInfo> precopy_info() override;
     Result<std::uint64_t> stop_copy_size() override;
     void close_data() noexcept override {}
@@ -59,6 +61,8 @@ public:
     Result<void> log_report(std::uint64_t iova, PageBits& into) override;
 
 private:
+    class Read;
+    class Write;
     struct Region {
         std::shared_ptr<UniqueFd> fd;  ///< what its mappable areas are in
         std::uint64_t offset = 0;

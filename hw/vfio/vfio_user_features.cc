@@ -158,45 +158,107 @@ Result<void> VfioUserDevice::set_migration_state(MigrationState state)
     return ok();
 }
 
-Result<DataRead> VfioUserDevice::data_read(std::span<std::byte> into)
+/// A MIG_DATA_READ whose answer was not waited for yet.
+class VfioUserDevice::Read final : public DataTransfer {
+public:
+    Read(VfioUserDevice& device, std::uint32_t asked) : device_(device), asked_(asked) {}
+    Result<void> start(std::span<std::byte> into)
+    {
+        const user::MigData request{
+            .argsz = static_cast<std::uint32_t>(sizeof(user::MigData)) + asked_, .size = asked_};
+        const iovec piece = piece_of(request);
+        started_.emplace(GW_TRY(device_.connection_->start({.command = Command::MigDataRead,
+                                                            .what = "MIG_DATA_READ",
+                                                            .pieces = {&piece, 1},
+                                                            .into_fixed = bytes_of(answer_),
+                                                            .into_rest = into})));
+        return ok();
+    }
+    Result<DataRead> await() override
+    {
+        const auto reply = GW_TRY(device_.connection_->finish(std::move(*started_)));
+        if (answer_.size > asked_ || answer_.size > reply.rest)
+            return Error(Errc::BadFormat,
+                         fmt::format("MIG_DATA_READ: the answer says {} bytes of {} asked for, "
+                                     "and has {} (socket {})",
+                                     answer_.size, asked_, reply.rest, device_.name()));
+        const bool running = is_pre_copy(device_.state_);
+        const auto more = answer_.size == asked_ ? DataRead::More::Yes
+                          : running              ? DataRead::More::Later
+                                                 : DataRead::More::End;
+        return DataRead{.bytes = answer_.size, .more = more};
+    }
+
+private:
+    VfioUserDevice& device_;
+    std::uint32_t asked_;
+    user::MigData answer_;
+    std::optional<user::Connection::Started> started_;  // last: nothing is filled behind it
+};
+
+/// A MIG_DATA_WRITE likewise.
+class VfioUserDevice::Write final : public DataTransfer {
+public:
+    explicit Write(VfioUserDevice& device) : device_(device) {}
+    Result<void> start(std::span<const std::byte> from)
+    {
+        bytes_ = from.size();
+        const auto size = static_cast<std::uint32_t>(from.size());
+        const user::MigData request{
+            .argsz = static_cast<std::uint32_t>(sizeof(user::MigData)) + size, .size = size};
+        const std::array<iovec, 2> pieces{piece_of(request), io::as_iovec(from)};
+        started_.emplace(GW_TRY(device_.connection_->start(
+            {.command = Command::MigDataWrite, .what = "MIG_DATA_WRITE", .pieces = pieces})));
+        return ok();
+    }
+    Result<DataRead> await() override
+    {
+        GW_TRY(device_.connection_->finish(std::move(*started_)));
+        return DataRead{.bytes = bytes_};
+    }
+
+private:
+    VfioUserDevice& device_;
+    std::size_t bytes_ = 0;
+    std::optional<user::Connection::Started> started_;
+};
+
+Result<std::unique_ptr<DataTransfer>> VfioUserDevice::begin_read(std::span<std::byte> into)
 {
     const std::size_t most = connection_->agreement().max_data_xfer_size;
     const std::span<std::byte> now = into.first(std::min(into.size(), most));
-    const auto asked = static_cast<std::uint32_t>(now.size());
-    const user::MigData request{.argsz = static_cast<std::uint32_t>(sizeof(user::MigData)) + asked,
-                                .size = asked};
-    const iovec piece = piece_of(request);
-    user::MigData answer;
-    const auto reply = GW_TRY(connection_->call({.command = Command::MigDataRead,
-                                                 .what = "MIG_DATA_READ",
-                                                 .pieces = {&piece, 1},
-                                                 .into_fixed = bytes_of(answer),
-                                                 .into_rest = now}));
-    if (answer.size > asked || answer.size > reply.rest)
-        return Error(Errc::BadFormat,
-                     fmt::format("MIG_DATA_READ: the answer says {} bytes of {} asked for, and has "
-                                 "{} (socket {})",
-                                 answer.size, asked, reply.rest, name()));
-    const bool running = state_ == MigrationState::PreCopy || state_ == MigrationState::PreCopyP2p;
-    const auto more = answer.size == asked ? DataRead::More::Yes
-                      : running            ? DataRead::More::Later
-                                           : DataRead::More::End;
-    return DataRead{.bytes = answer.size, .more = more};
+    auto read = std::make_unique<Read>(*this, static_cast<std::uint32_t>(now.size()));
+    GW_TRY(read->start(now));
+    return read;
+}
+
+Result<DataRead> VfioUserDevice::data_read(std::span<std::byte> into)
+{
+    const auto read = GW_TRY(begin_read(into));
+    return read->await();
+}
+
+/// What does not fit into one message is written at once but for the last.
+Result<std::unique_ptr<DataTransfer>> VfioUserDevice::begin_write(std::span<const std::byte> from)
+{
+    const std::size_t most = connection_->agreement().max_data_xfer_size;
+    for (;;) {
+        auto write = std::make_unique<Write>(*this);
+        const std::span<const std::byte> now = from.first(std::min(from.size(), most));
+        GW_TRY(write->start(now));
+        from = from.subspan(now.size());
+        if (from.empty())
+            return write;
+        GW_TRY(write->await());
+    }
 }
 
 Result<void> VfioUserDevice::data_write(std::span<const std::byte> from)
 {
-    const std::size_t most = connection_->agreement().max_data_xfer_size;
-    while (!from.empty()) {
-        const std::span<const std::byte> now = from.first(std::min(from.size(), most));
-        const auto size = static_cast<std::uint32_t>(now.size());
-        const user::MigData request{
-            .argsz = static_cast<std::uint32_t>(sizeof(user::MigData)) + size, .size = size};
-        const std::array<iovec, 2> pieces{piece_of(request), io::as_iovec(now)};
-        GW_TRY(connection_->call(
-            {.command = Command::MigDataWrite, .what = "MIG_DATA_WRITE", .pieces = pieces}));
-        from = from.subspan(now.size());
-    }
+    if (from.empty())
+        return ok();
+    const auto last = GW_TRY(begin_write(from));
+    GW_TRY(last->await());
     return ok();
 }
 

@@ -66,11 +66,16 @@ Result<void> StreamWriter::write_direct(std::span<const iovec> pieces)
             put_bytes({static_cast<const std::byte*>(piece.iov_base), piece.iov_len});
         return ok();
     }
-    GW_TRY(flush());
-    if (auto written = sink_->write_all(pieces); !written)
+    std::vector<iovec> all;
+    all.reserve(pieces.size() + 1);
+    if (!buffer_.empty())
+        all.push_back({buffer_.data(), buffer_.size()});
+    all.insert(all.end(), pieces.begin(), pieces.end());
+    if (auto written = sink_->write_all(all); !written)
         return std::move(written).error().context("writing at byte " + std::to_string(flushed_));
-    for (const iovec& piece : pieces)
+    for (const iovec& piece : all)
         flushed_ += piece.iov_len;
+    buffer_.clear();
     return ok();
 }
 

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace godwit::vfio_user_server {
@@ -51,6 +52,22 @@ private:
 
     Mapping memory_;
     std::uint64_t seed_;
+};
+
+/// The same number, page by page as they pass by: a page counts as it was added last.
+class Fingerprint {
+public:
+    explicit Fingerprint(std::size_t pages) : terms_(pages) {}
+    void add(std::size_t page, std::uint64_t generation) noexcept
+    {
+        const std::uint64_t term = mix(page + 1) ^ mix(generation);
+        sum_ += term - std::exchange(terms_[page], term);
+    }
+    std::uint64_t sum() const noexcept { return sum_; }
+
+private:
+    std::vector<std::uint64_t> terms_;
+    std::uint64_t sum_ = 0;
 };
 
 }  // namespace godwit::vfio_user_server

@@ -60,14 +60,25 @@ Result<void> Connection::read_all(std::span<std::byte> into, std::vector<UniqueF
 
 Result<Message> Connection::receive()
 {
+    Message message = GW_TRY(receive_head());
+    GW_TRY(receive_body(message));
+    return message;
+}
+
+Result<Message> Connection::receive_head()
+{
     Message message;
     GW_TRY(read_all(std::as_writable_bytes(std::span(&message.header, 1)), &message.fds));
     const std::uint32_t size = message.header.size;
     if (size < sizeof(Header) || size - sizeof(Header) > max_body_)
         return Error(Errc::BadFormat, fmt::format("a message of {} bytes", size));
-    message.body.resize(size - sizeof(Header));
-    GW_TRY(read_all(message.body, nullptr));
     return message;
+}
+
+Result<void> Connection::receive_body(Message& message)
+{
+    message.body.resize(message.header.size - sizeof(Header));
+    return read_all(message.body, nullptr);
 }
 
 Result<void> Connection::send(Header header, std::span<const std::span<const std::byte>> parts,

@@ -31,6 +31,11 @@ public:
 
     int fd() const noexcept { return fd_.get(); }
     Result<Message> receive();
+    /// The same in parts, for a body that belongs somewhere: its header and descriptors, then all
+    /// of its body, or its bytes one place after another.
+    Result<Message> receive_head();
+    Result<void> receive_body(Message& message);
+    Result<void> receive_bytes(std::span<std::byte> into) { return read_all(into, nullptr); }
     /// `header.size` is set here unless `lie` is not 0, which is then added.
     Result<void> send(Header header, std::span<const std::span<const std::byte>> parts,
                       std::span<const int> fds = {}, std::int32_t lie = 0);

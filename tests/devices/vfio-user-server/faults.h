@@ -55,6 +55,7 @@ class Faults {
 public:
     void add(Fault fault) { faults_.push_back(std::move(fault)); }
     void clear() noexcept { faults_.clear(); }
+    bool empty() const noexcept { return faults_.empty(); }
     std::uint64_t fired() const noexcept { return fired_; }
 
     std::optional<Fault> at_command(std::string_view command, State now);

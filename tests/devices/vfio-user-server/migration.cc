@@ -199,16 +199,36 @@ Result<std::size_t> Migration::read(std::size_t max,
     return n;
 }
 
+Error Migration::bad_data(const Error& why)
+{
+    load_error_ = why.message();
+    std::fprintf(stderr, "vfio-user-server: %s\n", load_error_.c_str());
+    return Error::from_errno(load_error_, EINVAL);
+}
+
 Result<void> Migration::write(std::span<const std::byte> bytes)
 {
     if (!loader_)
         return Error::from_errno("no data outside RESUMING", EINVAL);
     bytes_written_ += bytes.size();
-    if (auto fed = loader_->feed(bytes); !fed) {
-        load_error_ = fed.error().message();
-        std::fprintf(stderr, "vfio-user-server: %s\n", load_error_.c_str());
-        return Error::from_errno(load_error_, EINVAL);
-    }
+    if (auto fed = loader_->feed(bytes); !fed)
+        return bad_data(fed.error());
+    return {};
+}
+
+Result<std::span<std::byte>> Migration::room()
+{
+    auto place = loader_->room();
+    if (!place)
+        return bad_data(place.error());
+    return place;
+}
+
+Result<void> Migration::took(std::size_t count)
+{
+    bytes_written_ += count;
+    if (auto taken = loader_->took(count); !taken)
+        return bad_data(taken.error());
     return {};
 }
 

@@ -68,6 +68,10 @@ public:
     /// Up to `max` bytes as pieces, valid until the next call. EINVAL outside the saving group.
     Result<std::size_t> read(std::size_t max, std::vector<std::span<const std::byte>>& pieces);
     Result<void> write(std::span<const std::byte> bytes);
+    /// The same without a copy, as Loader has it.
+    Result<std::span<std::byte>> room();
+    Result<void> took(std::size_t count);
+    bool loading() const noexcept { return loader_ != nullptr; }
     void cut_data() noexcept { cut_ = true; }  ///< ShortRead
     std::uint64_t stop_copy_size() const;
     Result<PrecopyInfo> precopy_info() const;
@@ -87,6 +91,7 @@ private:
     /// An errno, or 0.
     int step(State to, std::int64_t now_ns);
     int end_load();
+    Error bad_data(const Error& why);
 
     Device& device_;
     Faults& faults_;

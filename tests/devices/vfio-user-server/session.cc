@@ -146,8 +146,11 @@ Result<bool> Session::fault_at(const Message& message)
 
 Result<void> Session::handle()
 {
-    Message message = GW_TRY(connection_.receive());
+    Message message = GW_TRY(connection_.receive_head());
     ++counters_.messages;
+    if (fills_device(message.header))
+        return fill_device(message.header);
+    GW_TRY(connection_.receive_body(message));
     if ((message.header.flags & kTypeMask) != 0)
         return Error(Errc::BadFormat, "a reply to nothing");
     if (GW_TRY(fault_at(message)))

@@ -70,6 +70,8 @@ private:
     /// A fault that was to happen at this command: whether the command is over with that.
     Result<bool> fault_at(const Message& message);
     bool allowed_now(std::uint16_t command) const noexcept;
+    bool fills_device(const Header& header) const noexcept;
+    Result<void> fill_device(const Header& header);
 
     // Errors: their os_errno() is the client's answer.
     Result<Reply> dispatch(Message& message);

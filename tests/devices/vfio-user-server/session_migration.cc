@@ -5,6 +5,7 @@
 
 #include "tests/devices/vfio-user-server/payload.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -207,6 +208,43 @@ Result<Session::Reply> Session::data_read(const Message& message)
         reply.data = {copy_};
     }
     return reply;
+}
+
+/// Data that nothing is to happen to on its way: it need not be kept before it is used.
+bool Session::fills_device(const Header& header) const noexcept
+{
+    return header.command == static_cast<std::uint16_t>(Command::MigDataWrite) &&
+           (header.flags & kTypeMask) == 0 && negotiated_ && migration_.loading() &&
+           faults_.empty() && header.size >= sizeof(Header) + sizeof(MigData) &&
+           header.size - sizeof(Header) - sizeof(MigData) <= options_.max_transfer;
+}
+
+/// MIG_DATA_WRITE, received right into the device's memory.
+/// Errors   the connection is over.
+Result<void> Session::fill_device(const Header& header)
+{
+    MigData request;
+    GW_TRY(connection_.receive_bytes(std::as_writable_bytes(std::span(&request, 1))));
+    std::size_t left = header.size - sizeof(Header) - sizeof request;
+    Result<void> taken;
+    if (request.size != left)
+        taken = Error::from_errno("MIG_DATA_WRITE: another number of bytes", EINVAL);
+    while (left != 0 && taken) {
+        auto place = migration_.room();
+        if (!place) {
+            taken = std::unexpected(place.error());
+            break;
+        }
+        const auto part = place->first(std::min(left, place->size()));
+        GW_TRY(connection_.receive_bytes(part));
+        left -= part.size();
+        taken = migration_.took(part.size());
+    }
+    if (taken)
+        return send(header, Reply{});
+    copy_.resize(left);
+    GW_TRY(connection_.receive_bytes(copy_));
+    return refuse(header, taken.error().os_errno());
 }
 
 Result<Session::Reply> Session::data_write(const Message& message)

@@ -8,7 +8,8 @@
 namespace godwit::vfio_user_server {
 
 Saver::Saver(BulkState& state)
-    : state_(state), pages_(state.pages(), Page::Unread), unread_(state.pages())
+    : state_(state), pages_(state.pages(), Page::Unread), unread_(state.pages()),
+      handed_out_(state.pages())
 {}
 
 std::uint64_t Saver::initial_bytes() const noexcept
@@ -64,6 +65,7 @@ bool Saver::next_run()
     run_first_ = next_;
     while (next_ < pages_.size() && next_ - run_first_ < kMaxRun && pages_[next_] != Page::Clean) {
         --(pages_[next_] == Page::Unread ? unread_ : stale_);
+        handed_out_.add(next_, state_.generation(next_));
         pages_[next_++] = Page::Clean;
     }
     run_end_ = next_;
@@ -94,7 +96,7 @@ bool Saver::next_item()
         head({RecordKind::Device, static_cast<std::uint32_t>(device_.size()), checksum(device_)},
              device_);
     else
-        head({RecordKind::End, 0, state_.fingerprint()}, {});
+        head({RecordKind::End, 0, handed_out_.sum()}, {});
     return true;
 }
 
@@ -176,37 +178,42 @@ Result<void> Loader::end_body()
                 return bad(fmt::format("page {} is torn", n));
             seen_count_ += seen_[n] ? 0 : 1;
             seen_[n] = true;
+            arrived_.add(n, state_.generation(n));
         }
     }
     return {};
 }
 
+Result<std::span<std::byte>> Loader::room()
+{
+    if (ended_)
+        return bad("data after the End record");
+    return body_.empty() ? std::span(head_).subspan(head_bytes_) : body_;
+}
+
+Result<void> Loader::took(std::size_t count)
+{
+    position_ += count;
+    if (!body_.empty()) {
+        body_ = body_.subspan(count);
+        return body_.empty() ? end_body() : Result<void>();
+    }
+    head_bytes_ += count;
+    if (head_bytes_ < head_.size())
+        return {};
+    head_bytes_ = 0;
+    GW_TRY(start_record());
+    return body_.empty() && !ended_ ? end_body() : Result<void>();
+}
+
 Result<void> Loader::feed(std::span<const std::byte> bytes)
 {
     while (!bytes.empty()) {
-        if (ended_)
-            return bad("data after the End record");
-        if (body_.empty()) {
-            const std::size_t n = std::min(bytes.size(), head_.size() - head_bytes_);
-            std::memcpy(head_.data() + head_bytes_, bytes.data(), n);
-            bytes = bytes.subspan(n);
-            position_ += n;
-            head_bytes_ += n;
-            if (head_bytes_ < head_.size())
-                continue;
-            head_bytes_ = 0;
-            GW_TRY(start_record());
-            if (body_.empty() && !ended_)
-                GW_TRY(end_body());
-            continue;
-        }
-        const std::size_t n = std::min(bytes.size(), body_.size());
-        std::memcpy(body_.data(), bytes.data(), n);
+        const std::span<std::byte> place = GW_TRY(room());
+        const std::size_t n = std::min(bytes.size(), place.size());
+        std::memcpy(place.data(), bytes.data(), n);
         bytes = bytes.subspan(n);
-        body_ = body_.subspan(n);
-        position_ += n;
-        if (body_.empty())
-            GW_TRY(end_body());
+        GW_TRY(took(n));
     }
     return {};
 }
@@ -217,7 +224,7 @@ Result<std::vector<std::byte>> Loader::finish() const
         return bad("the data ends in the middle");
     if (seen_count_ != state_.pages())
         return bad(fmt::format("{} of {} pages came", seen_count_, state_.pages()));
-    if (record_.first != state_.fingerprint())
+    if (record_.first != arrived_.sum())
         return bad("the pages are not those of the source");
     return device_;
 }

@@ -66,6 +66,7 @@ private:
     bool begun_ = false;
     bool stopped_ = false;
     unsigned tail_ = 0;  // records of the end that were handed out
+    Fingerprint handed_out_;
     std::vector<std::byte> device_;
     std::deque<std::vector<std::byte>> heads_;  // owned by pieces that are out
     std::deque<std::span<const std::byte>> queue_;
@@ -77,9 +78,15 @@ private:
 class Loader {
 public:
     /// `check`: every page is checked when it has arrived.
-    Loader(BulkState& state, bool check) : state_(state), check_(check), seen_(state.pages()) {}
+    Loader(BulkState& state, bool check)
+        : state_(state), check_(check), seen_(state.pages()), arrived_(state.pages())
+    {}
 
     Result<void> feed(std::span<const std::byte> bytes);
+    /// The same without a copy: where the next bytes belong, never nothing; then how many of them
+    /// came.
+    Result<std::span<std::byte>> room();
+    Result<void> took(std::size_t count);
     /// The state is complete: the registers' bytes.
     Result<std::vector<std::byte>> finish() const;
     std::uint64_t position() const noexcept { return position_; }
@@ -93,6 +100,7 @@ private:
     bool check_;
     std::vector<bool> seen_;
     std::size_t seen_count_ = 0;
+    Fingerprint arrived_;
     std::uint64_t position_ = 0;
     std::array<std::byte, sizeof(Record)> head_{};
     std::size_t head_bytes_ = 0;

@@ -101,7 +101,7 @@ TEST(StreamWriter, CountsWhatWasPutAndSendsDirectPiecesInOrder)
     ASSERT_TRUE(out.flush());
     EXPECT_EQ(out.buffered(), 0u);
     EXPECT_EQ(sink.bytes, from_hex("010203040506"));
-    EXPECT_EQ(sink.calls, 3);
+    EXPECT_EQ(sink.calls, 2) << "what waited goes along";
 }
 
 TEST(StreamWriter, WithoutASinkKeepsEverythingUntilTaken)

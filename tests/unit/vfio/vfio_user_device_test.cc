@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <gtest/gtest.h>
+#include <optional>
 
 namespace godwit::hw::vfio::user {
 namespace {
@@ -117,6 +118,99 @@ TEST_F(VfioUserDeviceTest, ReadsDataUntilItIsShort)
     ASSERT_FALSE(lie);
     EXPECT_EQ(lie.error().message(), "MIG_DATA_READ: the answer says 1001 bytes of 1000 asked for, "
                                      "and has 1000 (socket test.sock)");
+}
+
+TEST_F(VfioUserDeviceTest, TwoReadsAreUnderWayAndEachGetsItsOwnData)
+{
+    std::optional<Message> first;
+    const auto answer = [](TestServer& s, const Message& m, std::byte with) {
+        auto head = m.as<MigData>();
+        std::vector<std::byte> bytes(sizeof head + head.size, with);
+        std::memcpy(bytes.data(), &head, sizeof head);
+        s.answer(m, bytes);
+    };
+    // No answer to the first before the second has come.
+    server_.on(Command::MigDataRead, [&](TestServer& s, Message& m) {
+        if (!first) {
+            first = std::move(m);
+            return;
+        }
+        answer(s, *first, std::byte{1});
+        answer(s, m, std::byte{2});
+    });
+    std::vector<std::byte> one(1000);
+    std::vector<std::byte> two(500);
+    auto begun = device().begin_read(one);
+    auto behind = device().begin_read(two);
+    ASSERT_TRUE(begun && behind);
+    EXPECT_EQ((*begun)->await()->bytes, 1000u);
+    EXPECT_EQ((*behind)->await()->bytes, 500u);
+    EXPECT_EQ(one, std::vector<std::byte>(1000, std::byte{1}));
+    EXPECT_EQ(two, std::vector<std::byte>(500, std::byte{2}));
+}
+
+TEST_F(VfioUserDeviceTest, AReadThatIsLetGoOfDisturbsNothing)
+{
+    server_.on(Command::MigDataRead, [](TestServer& s, Message& m) {
+        auto head = m.as<MigData>();
+        std::vector<std::byte> bytes(sizeof head + head.size);
+        std::memcpy(bytes.data(), &head, sizeof head);
+        s.answer(m, bytes);
+    });
+    for (int i = 0; i < 50; ++i) {
+        {
+            std::vector<std::byte> gone(4000);
+            ASSERT_TRUE(device().begin_read(gone));
+        }
+        std::vector<std::byte> used(300);
+        const auto got = device().data_read(used);
+        ASSERT_TRUE(got);
+        EXPECT_EQ(got->bytes, 300u);
+    }
+}
+
+TEST_F(VfioUserDeviceTest, AWriteIsRefusedWhereItIsWaitedFor)
+{
+    std::vector<std::uint32_t> sizes;
+    server_.on(Command::MigDataWrite, [&](TestServer& s, Message& m) {
+        sizes.push_back(m.as<MigData>().size);
+        if (sizes.size() == 3)
+            s.refuse(m, ENOSPC);
+        else
+            s.answer(m);
+    });
+    const std::vector<std::byte> data(70'000);
+    // More than one message takes: 65536 and the rest.
+    auto whole = device().begin_write(data);
+    ASSERT_TRUE(whole);
+    auto bad = device().begin_write(std::span(data).first(10));
+    ASSERT_TRUE(bad);
+    EXPECT_TRUE((*whole)->await());
+    const auto refused = (*bad)->await();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().os_errno(), ENOSPC);
+    EXPECT_TRUE(device().data_write(std::span(data).first(20)));
+    EXPECT_EQ(sizes, (std::vector<std::uint32_t>{65536, 70'000 - 65536, 10, 20}));
+}
+
+TEST_F(VfioUserDeviceTest, WhatIsUnderWayEndsWithTheConnection)
+{
+    server_.on(Command::MigDataRead, [n = 0](TestServer& s, Message& m) mutable {
+        if (n++ == 1)
+            s.close();
+        (void)m;
+    });
+    std::vector<std::byte> one(1000);
+    std::vector<std::byte> two(1000);
+    auto begun = device().begin_read(one);
+    auto behind = device().begin_read(two);
+    ASSERT_TRUE(begun && behind);
+    for (auto* read : {&*begun, &*behind}) {
+        const auto got = (*read)->await();
+        ASSERT_FALSE(got);
+        EXPECT_EQ(got.error().code(), Errc::Closed);
+    }
+    EXPECT_FALSE(device().begin_read(one));
 }
 
 TEST_F(VfioUserDeviceTest, AServerWithoutAFeatureIsUnsupported)
