@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <map>
@@ -39,6 +40,7 @@ struct RamBlock::Impl {
         return offset <= max_length && length <= max_length - offset;
     }
     Result<void> punch(std::uint64_t offset, std::uint64_t length);
+    bool may_discard() const noexcept;
 };
 
 struct GuestMemory::Impl {
@@ -55,6 +57,7 @@ struct GuestMemory::Impl {
     mutable std::shared_mutex mutex;  // guards blocks; changes hold the machine lock as well
     std::vector<std::shared_ptr<RamBlock>> blocks;
     std::atomic<std::uint64_t> generation{0};
+    std::atomic<unsigned> keepers{0};             // of pages: those who forbid to discard any
     std::map<std::uint64_t, Observer> observers;  // machine lock
     std::uint64_t next_observer = 1;
 };
@@ -141,6 +144,12 @@ void RamBlock::mark_dirty(std::uint64_t offset, std::uint64_t length) noexcept
     impl_->dirty->mark(PageRun{first, last - first + 1});
 }
 
+bool RamBlock::Impl::may_discard() const noexcept
+{
+    const auto all = owner.lock();
+    return !all || all->keepers == 0;
+}
+
 Result<void> RamBlock::Impl::punch(std::uint64_t offset, std::uint64_t length)
 {
     const bool own_zeros = backing.source != RamSource::File;
@@ -168,6 +177,9 @@ Result<void> RamBlock::discard(std::uint64_t offset, std::uint64_t length)
         return {};
     if (!impl_->writable)
         return Error(Errc::Unsupported, fmt::format("'{}' is read-only", id()));
+    if (!impl_->may_discard())
+        return Error(Errc::Unsupported,
+                     fmt::format("pages of '{}' are in use by a device's IOMMU", id()));
     return impl_->punch(offset, length);
 }
 
@@ -181,8 +193,10 @@ Result<void> RamBlock::resize(std::uint64_t length)
     const std::uint64_t old = used_length();
     if (rounded == old)
         return {};
-    if (rounded < old)
-        GW_TRY(impl_->punch(rounded, old - rounded));  // so that it reads as zeros when it grows
+    if (rounded < old && impl_->may_discard())  // so that it reads as zeros when it grows
+        GW_TRY(impl_->punch(rounded, old - rounded));
+    else if (rounded < old && writable())
+        std::memset(host() + rounded, 0, old - rounded);
     impl_->used_length.store(rounded, std::memory_order_release);
     mark_dirty(0, rounded);
     if (const auto owner = impl_->owner.lock())
@@ -300,6 +314,17 @@ std::uint64_t GuestMemory::total_bytes() const noexcept
 std::uint64_t GuestMemory::generation() const noexcept
 {
     return impl_->generation.load();
+}
+
+Registration GuestMemory::forbid_discard()
+{
+    ++impl_->keepers;
+    return Registration([impl = impl_]() noexcept { --impl->keepers; });
+}
+
+bool GuestMemory::may_discard() const noexcept
+{
+    return impl_->keepers == 0;
 }
 
 Registration GuestMemory::on_change(std::function<void(Change, RamBlock&)> observer)

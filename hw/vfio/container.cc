@@ -65,6 +65,8 @@ Result<Registration> Container::join(ContainerMember device)
         member.rules = GW_TRY(device.device->log_rules());
     members_.push_back(member);
     if (members_.size() == 1) {
+        if (backend_->pins_pages())
+            no_discard_ = vm_.ram().forbid_discard();
         auto listening = vm_.memory().try_add_listener(*this);
         if (!listening) {
             leave(device.device);
@@ -87,6 +89,7 @@ void Container::leave(const DeviceBackend* device) noexcept
     if (members_.empty()) {
         listening_.reset();
         unmap_range(0, UINT64_MAX);
+        no_discard_.reset();
     }
 }
 

@@ -127,6 +127,7 @@ private:
     std::vector<DmaRange> logged_;  ///< what the device logs watch; empty: everything
     std::optional<Error> tracking_error_;
     Registration listening_;
+    Registration no_discard_;  ///< while a device may hold on to pages
 };
 
 }  // namespace godwit::hw::vfio

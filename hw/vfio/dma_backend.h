@@ -64,6 +64,10 @@ public:
     /// For messages: "type1 container", "iommufd ioas 1", a socket's path.
     virtual const std::string& name() const noexcept = 0;
     virtual Result<DmaLimits> limits() = 0;
+    /// What is mapped stays the same pages of the host until it is unmapped, whatever the process
+    /// puts in their place: guest memory must not be discarded meanwhile. Not so for a server that
+    /// maps the same file.
+    virtual bool pins_pages() const noexcept = 0;
 
     virtual Result<void> map(const DmaMapping& mapping) = 0;
     virtual Result<void> unmap(std::uint64_t iova, std::uint64_t size) = 0;

@@ -22,6 +22,7 @@ public:
 
     const std::string& name() const noexcept override { return name_; }
     Result<DmaLimits> limits() override;
+    bool pins_pages() const noexcept override { return true; }
     Result<void> map(const DmaMapping& mapping) override;
     Result<void> unmap(std::uint64_t iova, std::uint64_t size) override;
     Result<DmaTracking> tracking() override;

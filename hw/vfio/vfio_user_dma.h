@@ -28,6 +28,7 @@ public:
 
     const std::string& name() const noexcept override { return connection_->path(); }
     Result<DmaLimits> limits() override;
+    bool pins_pages() const noexcept override { return false; }
     /// A mapping without a descriptor is served by message only.
     Result<void> map(const DmaMapping& mapping) override;
     Result<void> unmap(std::uint64_t iova, std::uint64_t size) override;

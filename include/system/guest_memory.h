@@ -90,7 +90,8 @@ public:
     Result<void> resize(std::uint64_t used_length);
     /// Gives the pages back to the host; they read as zeros afterwards, for everybody who maps a
     /// shared block. Offsets are multiples of page_size(). Unsupported for a private mapping of a
-    /// file, whose old contents would show through.
+    /// file, whose old contents would show through, and while GuestMemory::forbid_discard() holds:
+    /// callers write zeros then.
     Result<void> discard(std::uint64_t offset, std::uint64_t length);
 
 private:
@@ -123,6 +124,12 @@ public:
     std::uint64_t total_bytes() const noexcept;  ///< sum of used lengths
     /// Grows whenever a block comes, goes or is resized.
     std::uint64_t generation() const noexcept;
+
+    /// No page is given back while the Registration lives: somebody (an IOMMU) holds on to the
+    /// pages themselves, and what the process puts in their place would not be what a device sees.
+    /// Any number of them may be held. With the machine lock.
+    [[nodiscard]] Registration forbid_discard();
+    bool may_discard() const noexcept;
 
     /// Called when a block comes, goes or is resized, with the machine lock.
     enum class Change { Added, Removed, Resized };

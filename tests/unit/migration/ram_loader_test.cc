@@ -285,6 +285,20 @@ std::uint64_t present(const system::RamBlock& block, system::PageRun within)
     return pages;
 }
 
+TEST(RamLoader, ExchangesNoPageThatADeviceHoldsOnTo)
+{
+    for (const bool held : {false, true}) {
+        Loading to;
+        std::memset(to.machine.ram->host() + 5 * kPageSize, 0x5a, 3 * kPageSize);
+        Registration keeps;
+        if (held)
+            keeps = to.machine.memory.forbid_discard();
+        ASSERT_TRUE(to.loader.setup());
+        EXPECT_EQ(present(*to.machine.ram, {5, 3}), held ? 3U : 0U);
+        EXPECT_TRUE(to.holds(std::vector<std::byte>(kPages * kPageSize)));
+    }
+}
+
 TEST(Populator, PopulatesWhatIsWantedAndNothingElse)
 {
     TestMachine machine(8 * Populator::kChunk);

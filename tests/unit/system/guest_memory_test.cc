@@ -181,6 +181,28 @@ protected:
     }
 };
 
+TEST_P(RamBlockSources, KeepItsPagesWhileSomebodyHoldsOnToThem)
+{
+    const TempDir dir;
+    GuestMemory ram;
+    RamBlock* block = must_create(ram, options(dir));
+    ASSERT_TRUE(block);
+    std::memset(block->host(), 0x11, block->used_length());
+    Registration one = ram.forbid_discard();
+    {
+        const Registration another = ram.forbid_discard();
+        EXPECT_FALSE(ram.may_discard());
+    }
+    const auto refused = block->discard(kMiB, kMiB);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), Errc::Unsupported);
+    EXPECT_EQ(block->host()[kMiB], std::byte{0x11});
+    one.reset();
+    EXPECT_TRUE(ram.may_discard());
+    EXPECT_TRUE(block->discard(kMiB, kMiB));
+    EXPECT_EQ(block->host()[kMiB], std::byte{0});
+}
+
 TEST_P(RamBlockSources, HoldsBytesAndDiscardsThemToZeros)
 {
     const TempDir dir;

@@ -356,6 +356,22 @@ TEST(Container, UnmapsEverythingWithItsLastDevice)
     EXPECT_EQ(trace.back(), "VFIO_GROUP_UNSET_CONTAINER");
 }
 
+TEST(Container, NoPageThatADeviceReachesIsExchanged)
+{
+    for (const bool iommufd : {false, true}) {
+        House house;
+        house.plug({}, iommufd);
+        ASSERT_FALSE(house.vm->ram().may_discard()) << iommufd;
+        EXPECT_FALSE(house.ram->discard(0x4000, 0x1000));
+        house.ram->host()[0x4000] = std::byte{7};
+        std::array<std::byte, 1> seen;
+        VFIO_OK(house.device->dma_read(0x4000, seen));
+        EXPECT_EQ(seen[0], std::byte{7});
+        ASSERT_TRUE(house.vm->devices().remove(house.pci->path()));
+        EXPECT_TRUE(house.vm->ram().may_discard()) << iommufd;
+    }
+}
+
 TEST(Iommufd, IsInUseWhileADeviceIs)
 {
     House house;
