@@ -136,6 +136,27 @@ Result<Registration> KvmIrqchip::add_irqfd(int fd, std::uint64_t address, std::u
     return Registration([this, fd, gsi]() noexcept { remove_irqfd(fd, gsi); });
 }
 
+Result<Registration> KvmIrqchip::add_level_irqfd(int fd, unsigned gsi, int served)
+{
+    if (gsi >= kPins)
+        return Error(Errc::InvalidArgument, fmt::format("GSI {} is no wire", gsi));
+    if (machine_.extension(KVM_CAP_IRQFD_RESAMPLE) <= 0)
+        return Error(Errc::Unsupported, "KVM has no eventfds for levels");
+    kvm_irqfd request{};
+    request.fd = static_cast<std::uint32_t>(fd);
+    request.gsi = gsi;
+    request.flags = KVM_IRQFD_FLAG_RESAMPLE;
+    request.resamplefd = static_cast<std::uint32_t>(served);
+    GW_TRY(checked(GW_KVM(machine_.fd(), KVM_IRQFD, &request), fmt::format("GSI {}", gsi)));
+    return Registration([this, fd, gsi]() noexcept {  // KVM takes the level back
+        kvm_irqfd undo{};
+        undo.fd = static_cast<std::uint32_t>(fd);
+        undo.gsi = gsi;
+        undo.flags = KVM_IRQFD_FLAG_DEASSIGN;
+        (void)machine_.fd().raw(KVM_IRQFD, &undo);
+    });
+}
+
 void KvmIrqchip::remove_irqfd(int fd, std::uint32_t gsi) noexcept
 {
     std::lock_guard guard(mutex_);

@@ -31,6 +31,7 @@ public:
     Result<void> set_pit(std::span<const std::byte> kvm_pit_state2) override;
     Result<void> send_msi(std::uint64_t address, std::uint32_t data) override;
     Result<Registration> add_irqfd(int fd, std::uint64_t address, std::uint32_t data) override;
+    Result<Registration> add_level_irqfd(int fd, unsigned gsi, int served) override;
 
 private:
     struct Message {

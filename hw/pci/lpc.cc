@@ -89,6 +89,8 @@ public:
         auto& bytes = lpc_.state_->chip_config;
         for (unsigned n = 0; n < size && offset + n < bytes.size(); ++n, value >>= 8)
             bytes[offset + n] = static_cast<std::uint8_t>(value);
+        if (lpc_.gsi_ != nullptr)
+            lpc_.bus()->irq_routes_changed();
     }
     unsigned max_access() const override { return 4; }
 
@@ -197,6 +199,8 @@ void Lpc::update_all_gsi()
             update_gsi(wire);
     }
     update_gsi(sci_gsi());
+    if (gsi_ != nullptr)
+        bus()->irq_routes_changed();
 }
 
 void Lpc::connect_gsi(std::shared_ptr<Gsi> gsi)
@@ -212,6 +216,12 @@ void Lpc::connect_gsi(std::shared_ptr<Gsi> gsi)
             if (const unsigned wire = isa_wire(pirq); wire != kNoWire)
                 update_gsi(wire);
         });
+    // A wire that the guest has on an ISA interrupt as well is two of the chip's.
+    bus()->route_irqs([this](unsigned pirq) -> std::optional<unsigned> {
+        if (pirq >= kPirqs || (config_u8(pirq_register(pirq)) & kPirqOff) == 0)
+            return std::nullopt;
+        return kFirstPirqGsi + pirq;
+    });
 }
 
 // --- life --------------------------------------------------------------------------------------

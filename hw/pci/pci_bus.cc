@@ -97,6 +97,18 @@ void PciBus::change_irq(std::uint8_t devfn, unsigned pin, int change)
     set_(wire, irq_.count[wire] != 0 ? 1 : 0);
 }
 
+std::optional<unsigned> PciBus::irq_gsi(std::uint8_t devfn, unsigned pin) const
+{
+    return map_ && route_ ? route_(map_(devfn, pin)) : std::nullopt;
+}
+
+void PciBus::irq_routes_changed()
+{
+    for (PciDevice* device : slots_)
+        if (device != nullptr)
+            device->irq_route_changed();
+}
+
 void PciBus::send_msi(system::Vm& vm, const MsiMessage& message)
 {
     if (msi_) {

@@ -357,6 +357,14 @@ void PciDevice::change_intx(std::uint16_t old_command)
         bus_->change_irq(devfn_, pin - 1, is_off ? -1 : 1);
 }
 
+std::optional<unsigned> PciDevice::irq_gsi() const
+{
+    const unsigned pin = pci_.config[pci::kInterruptPin];
+    if (pin == 0 || pin > 4 || bus_ == nullptr || (command() & pci::kCommandIntxDisable) != 0)
+        return std::nullopt;
+    return bus_->irq_gsi(devfn_, pin - 1);
+}
+
 void PciDevice::notify(unsigned n)
 {
     if (msix_enabled())

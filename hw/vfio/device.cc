@@ -164,6 +164,12 @@ void VfioDevice::msix_changed(unsigned vector)
 
 void VfioDevice::msi_changed() {}  // config_write() looks at it when all bytes are in
 
+void VfioDevice::irq_route_changed()
+{
+    if (interrupts_)
+        interrupts_->line_moved();
+}
+
 void VfioDevice::bars_changed() {}
 
 // --- properties --------------------------------------------------------------------------------
@@ -184,7 +190,8 @@ std::vector<system::Property> device_properties()
         property<&VfioDevice::skip_vendor_capability_check_>("skip-vsc-check", true),
         property<&VfioDevice::no_mmap_>("x-no-mmap", false),
         property<&VfioDevice::state_timeout_ms_>(
-            "x-state-timeout", 10'000U, "milliseconds that a change of its state may take"),
+            "x-state-timeout", 10'000U,
+            "milliseconds that a change of its state may take, or a portion of its data"),
     };
 }
 

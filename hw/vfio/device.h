@@ -12,6 +12,7 @@
 #include "migration/stream/writer.h"
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -57,6 +58,10 @@ public:
     std::uint32_t state_timeout_ms_ = 10'000;  ///< x-state-timeout
 
     MigrationProperties migration_properties() const;
+    std::chrono::milliseconds state_timeout() const
+    {
+        return std::chrono::milliseconds(state_timeout_ms_);
+    }
     /// The devices it stops and starts with: all of one machine (types.cc). One alone makes its
     /// own.
     const std::shared_ptr<MigrationGroup>& migration_group() const { return migration_group_; }
@@ -101,6 +106,7 @@ protected:
     void unrealize() noexcept override;
     void msix_changed(unsigned vector) override;
     void msi_changed() override;
+    void irq_route_changed() override;
     void bars_changed() override;
 
 private:

@@ -5,8 +5,10 @@
 #include "system/vm.h"
 
 #include <algorithm>
+#include <array>
 #include <fmt/format.h>
 #include <poll.h>
+#include <utility>
 
 namespace godwit::hw::vfio {
 
@@ -48,6 +50,10 @@ std::optional<std::uint32_t> Interrupts::wanted() const
 Result<void> Interrupts::update()
 {
     const std::optional<std::uint32_t> want = wanted();
+    if (want == kind_ && want == kIntxIrq) {
+        line_moved();
+        return {};
+    }
     if (want == kind_) {
         for (unsigned n = 0; n < vectors_.size(); ++n)
             route(n);
@@ -88,6 +94,8 @@ Result<void> Interrupts::enable(std::uint32_t kind)
     if (!armed) {
         vectors_.clear();
         kind_.reset();
+    } else if (kind == kIntxIrq) {
+        line_moved();
     }
     return armed;
 }
@@ -99,6 +107,7 @@ void Interrupts::off() noexcept
             device_.warn(std::move(gone).error().context("switching its interrupts off"));
     if (kind_ == kIntxIrq) {
         intx_waits_ = false;
+        line_.reset();
         remap_.reset();
         device_.enable_windows(true);
         device_.set_irq(0);
@@ -161,6 +170,69 @@ void Interrupts::fired(unsigned n)
         intx_fired();
 }
 
+// --- INTx ----------------------------------------------------------------------------------------
+
+void Interrupts::unmask_intx()
+{
+    auto unmasked =
+        device_.backend().set_irqs({.index = kIntxIrq, .count = 1, .action = IrqAction::Unmask});
+    if (!unmasked)
+        device_.warn(std::move(unmasked).error().context("unmasking INTx"));
+}
+
+void Interrupts::line_moved()
+{
+    if (kind_ != kIntxIrq)
+        return;
+    system::Accelerator* const accelerator = device_.vm().accelerator();
+    const bool chip = accelerator != nullptr && accelerator->irqchip() != nullptr;
+    const auto gsi = chip && !no_line_ ? device_.irq_gsi() : std::nullopt;
+    if (line_ ? gsi == line_->gsi : !gsi)
+        return;
+    if (line_) {
+        constexpr std::array<int, 1> kNone{-1};
+        (void)device_.backend().set_irqs(
+            {.index = kIntxIrq, .action = IrqAction::Unmask, .eventfds = kNone});
+        line_.reset();
+        vectors_[0].to_guest.reset();
+    }
+    if (gsi) {
+        vectors_[0].to_guest.reset();
+        if (auto made = make_line(*gsi))
+            line_ = std::move(*made);
+        else
+            no_line_ = true;  // one way is as good as the other
+    }
+    if (line_ && std::exchange(intx_waits_, false))
+        device_.set_irq(0);
+    if (line_) {
+        remap_.reset();
+        device_.enable_windows(true);
+    } else {
+        route(0);
+    }
+    unmask_intx();  // what waited comes the new way
+}
+
+Result<Interrupts::Line> Interrupts::make_line(unsigned gsi)
+{
+    Line line
+    {
+        .gsi = gsi, .served = GW_TRY(EventFd::create())
+        , .to_guest = {}, .unmasking = {}
+    };
+    const std::array<int, 1> served{line.served.poll_fd()};
+    line.to_guest = GW_TRY(device_.vm().accelerator()->irqchip()->add_level_irqfd(
+        vectors_[0].event.poll_fd(), gsi, served[0]));
+    if (!device_.backend().set_irqs(
+            {.index = kIntxIrq, .action = IrqAction::Unmask, .eventfds = served}))
+        line.unmasking = device_.vm().loop().watch(served[0], POLLIN, [this](unsigned) {
+            if (line_ && line_->served.drain())
+                unmask_intx();
+        });
+    return line;
+}
+
 void Interrupts::intx_fired()
 {
     intx_waits_ = true;
@@ -178,10 +250,7 @@ void Interrupts::bar_accessed()
         return;
     intx_waits_ = false;
     device_.set_irq(0);
-    auto unmasked =
-        device_.backend().set_irqs({.index = kIntxIrq, .count = 1, .action = IrqAction::Unmask});
-    if (!unmasked)
-        device_.warn(std::move(unmasked).error().context("unmasking INTx"));
+    unmask_intx();
     remap_ = device_.vm().loop().after_ms(kIntxQuietMs, [this] {
         if (!intx_waits_)
             device_.enable_windows(true);

@@ -19,8 +19,10 @@ class VfioDevice;
 /// Which kind the guest enabled, and how each vector gets to it: straight through KVM (irqfd) where
 /// there is one and the vector is not masked, else by the main loop.
 ///
-/// INTx     a level: the device masks itself when it fires, and is unmasked at the next access to
-///          one of its BARs, which are therefore not mapped meanwhile.
+/// INTx     a level: the device masks itself when it fires. Where its wire is one of KVM's, KVM
+///          raises and lowers it and has the device unmasked when the guest ends the interrupt.
+///          Else it is unmasked at the next access to one of its BARs, which are therefore not
+///          mapped meanwhile.
 /// Threads  with the machine lock.
 /// Errors   update(): the device's refusal; the kind is then off.
 class Interrupts {
@@ -42,6 +44,8 @@ public:
     void off() noexcept;
     /// off() and update(): after a reset or a load.
     Result<void> rearm();
+    /// INTx may be another wire.
+    void line_moved();
     /// A BAR was accessed: what INTx waits for.
     void bar_accessed();
     /// The kind that is on now: kIntxIrq, kMsiIrq, kMsixIrq.
@@ -54,16 +58,27 @@ private:
         bool direct = false;
         MsiMessage message;
     };
+    /// INTx through KVM.
+    struct Line {
+        unsigned gsi = 0;
+        EventFd served;  ///< by the guest: the device may fire again
+        Registration to_guest;
+        Registration unmasking;  ///< by us, where the device takes no eventfd for that
+    };
     std::optional<std::uint32_t> wanted() const;
     Result<void> enable(std::uint32_t kind);
     void route(unsigned vector);
     void fired(unsigned vector);
     void intx_fired();
+    void unmask_intx();
+    Result<Line> make_line(unsigned gsi);
 
     VfioDevice& device_;
     std::vector<IrqInfo> infos_;
     std::optional<std::uint32_t> kind_;
     std::vector<Vector> vectors_;
+    std::optional<Line> line_;
+    bool no_line_ = false;     ///< KVM refused it
     bool intx_waits_ = false;  ///< for the guest to have served it
     Registration remap_;       ///< maps the BARs again when INTx has been quiet
 };

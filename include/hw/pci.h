@@ -143,6 +143,12 @@ public:
     using IrqSet = std::function<void(unsigned wire, int level)>;
     void set_irqs(unsigned wires, IrqMap map, IrqSet set);
     int irq_level(unsigned wire) const { return irq_.count.at(wire) != 0 ? 1 : 0; }
+    /// For a device whose interrupt goes past this program: the GSI of the accelerator's chip that
+    /// a wire is now, and nothing where it is not one alone. The board tells when that changes.
+    using IrqRoute = std::function<std::optional<unsigned>(unsigned wire)>;
+    void route_irqs(IrqRoute route) { route_ = std::move(route); }
+    std::optional<unsigned> irq_gsi(std::uint8_t devfn, unsigned pin) const;
+    void irq_routes_changed();
     /// Where messages go that the accelerator does not take; by default a store to guest memory.
     void on_msi(std::function<void(const MsiMessage&)> send) { msi_ = std::move(send); }
 
@@ -174,6 +180,7 @@ private:
     IrqState irq_;
     IrqMap map_;
     IrqSet set_;
+    IrqRoute route_;
     std::function<void(const MsiMessage&)> msi_;
     bool hotplug_ = true;
 };
@@ -225,6 +232,8 @@ public:
     /// Level of the device's interrupt pin. Ignored while it has none.
     void set_irq(int level);
     bool irq_level() const noexcept { return pci_.irq_state[0] != 0; }
+    /// PciBus::irq_gsi() of its pin, while the guest lets INTx through.
+    std::optional<unsigned> irq_gsi() const;
 
     bool msi_enabled() const;
     bool msix_enabled() const;
@@ -292,6 +301,8 @@ protected:
     /// vectors).
     virtual void msix_changed(unsigned /*vector*/) {}
     virtual void msi_changed() {}
+    /// irq_gsi() may be another one.
+    virtual void irq_route_changed() {}
     /// A BAR moved, appeared or went.
     virtual void bars_changed() {}
 

@@ -73,6 +73,13 @@ public:
     virtual Result<void> send_msi(std::uint64_t address, std::uint32_t data) = 0;
     /// Routes eventfd `fd` straight to an MSI (irqfd); the Registration undoes it.
     virtual Result<Registration> add_irqfd(int fd, std::uint64_t address, std::uint32_t data) = 0;
+    /// Routes eventfd `fd` to a level on a GSI: up when it is signalled, down when the guest has
+    /// served it (its end of interrupt), which eventfd `served` then tells. Others that drive the
+    /// GSI are or-ed.
+    virtual Result<Registration> add_level_irqfd(int /*fd*/, unsigned /*gsi*/, int /*served*/)
+    {
+        return Error(Errc::Unsupported, "this interrupt chip has no eventfds for levels");
+    }
 };
 
 /// What a machine asks of the accelerator before vCPUs exist.

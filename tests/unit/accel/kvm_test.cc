@@ -613,6 +613,53 @@ TEST(Kvm, AnInterruptAndAnNmiReachTheGuest)
     EXPECT_EQ(guest.ports.last, 2u);
 }
 
+TEST(Kvm, ALevelFromAnEventfdStaysUntilTheGuestEndsTheInterrupt)
+{
+    GW_NEEDS_KVM();
+    // The 8259: vectors from 0x20, interrupt 5 alone, level triggered; then sti; hlt; jmp hlt.
+    KvmGuest guest({0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x20, 0xe6, 0x21, 0xb0, 0x04,
+                    0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0, 0xdf, 0xe6, 0x21,  // ICW1-4, mask
+                    0xba, 0xd0, 0x04, 0xb0, 0x20, 0xee,                          // ELCR
+                    0xb0, 0x05, 0xe6, 0x80, 0xfb, 0xf4, 0xeb, 0xfd});
+    // Writes 1 and does not end it before port 0x81 was read; iret.
+    const std::initializer_list<std::uint8_t> handler = {0xb0, 0x01, 0xe6, 0x80, 0xe4, 0x81,
+                                                         0xb0, 0x20, 0xe6, 0x20, 0xcf};
+    std::memcpy(guest.memory() + 0x1110, handler.begin(), handler.size());
+    const std::uint16_t vector[] = {0x1110, 0};
+    std::memcpy(guest.memory() + 0x25 * 4, vector, 4);
+    CpuState state;
+    ApicState apic;
+    ASSERT_TRUE(guest.cpu().fetch(state, apic));
+    state.idt = {0, 0, 0x3ff, 0};
+    ASSERT_TRUE(guest.cpu().store(state, apic));
+    system::KernelIrqchip* chip = guest.vm().accelerator()->irqchip();
+    auto event = EventFd::create();
+    auto served = EventFd::create();
+    ASSERT_TRUE(event && served);
+    auto line = chip->add_level_irqfd(event->poll_fd(), 5, served->poll_fd());
+    ASSERT_TRUE(line) << line.error().message();
+    EXPECT_FALSE(chip->add_level_irqfd(event->poll_fd(), 24, served->poll_fd())) << "no wire";
+    std::atomic<unsigned> early = 0;
+    guest.ports.on_read = [&] {
+        early += served->is_signalled() ? 1 : 0;
+        return 0;
+    };
+    guest.resume();
+    while (guest.ports.writes == 0)
+        std::this_thread::yield();
+    for (unsigned n = 1; n <= 3; ++n) {
+        event->signal();
+        ASSERT_TRUE(served->wait(30'000)) << "the guest did not end the interrupt";
+        served->drain();
+        EXPECT_EQ(guest.ports.writes, 1 + n) << "once, for the level went with its end";
+    }
+    EXPECT_EQ(early, 0u) << "told before the guest had served it";
+    line->reset();
+    event->signal();
+    guest.pause();
+    EXPECT_EQ(guest.ports.writes, 4u);
+}
+
 TEST(Kvm, SecondVcpusWaitForTheirStartup)
 {
     GW_NEEDS_KVM();

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -166,6 +168,21 @@ public:
         routes[fd] = data;
         return Registration([this, fd]() noexcept { routes.erase(fd); });
     }
+    Result<Registration> add_level_irqfd(int fd, unsigned gsi, int served) override
+    {
+        if (full)
+            return Error(Errc::Unsupported, "no eventfds for levels");
+        lines[gsi] = {fd, served};
+        return Registration([this, gsi]() noexcept { lines.erase(gsi); });
+    }
+    /// The guest's end of interrupt: the level goes, and whoever drives it is told.
+    void serve(unsigned gsi)
+    {
+        std::uint64_t count = 0;
+        EXPECT_EQ(::read(lines.at(gsi).first, &count, sizeof count), ssize_t{sizeof count});
+        ::eventfd_write(lines.at(gsi).second, 1);
+    }
+    std::map<unsigned, std::pair<int, int>> lines;
     std::vector<std::uint32_t> routed() const
     {
         std::vector<std::uint32_t> data;
@@ -261,6 +278,92 @@ TEST(VfioDevice, AnIntxThatIsStillHighComesAgain)
     house.serve();
     (void)house.load(kBar0, 4);
     EXPECT_EQ(house.wires[0], 0);
+    house.serve();
+    EXPECT_EQ(house.wires[0], 1);
+}
+
+bool up(const ChipAccelerator& chip, unsigned gsi)
+{
+    pollfd poll{.fd = chip.lines.at(gsi).first, .events = POLLIN, .revents = 0};
+    return ::poll(&poll, 1, 0) == 1;
+}
+
+struct WithLines : WithChip {
+    WithLines()
+    {
+        bus->route_irqs([this](unsigned wire) -> std::optional<unsigned> {
+            return wire == 0 && apic ? std::optional(first_gsi) : std::nullopt;
+        });
+        bus->irq_routes_changed();
+    }
+    bool apic = true;  ///< wire 0 is a single GSI
+    unsigned first_gsi = 16;
+};
+
+TEST(VfioDevice, IntxGoesStraightIntoTheGuestAndBackWithItsEndOfInterrupt)
+{
+    WithLines house;
+    ASSERT_EQ(house.chip->lines.size(), 1U);
+    house.device->set_intx(true);
+    EXPECT_TRUE(up(*house.chip, 16));
+    EXPECT_TRUE(house.device->irq_masked(kIntxIrq));
+    house.serve();
+    EXPECT_EQ(house.wires[0], 0) << "nothing passes through us";
+    EXPECT_NE(house.vm->memory().ram_pointer(kBar0 + 0x1000, 4096), nullptr)
+        << "no access need be seen";
+    house.chip->serve(16);
+    house.device->look_for_unmask();
+    EXPECT_TRUE(up(*house.chip, 16)) << "it is high still";
+    house.device->set_intx(false);
+    house.chip->serve(16);
+    house.device->look_for_unmask();
+    EXPECT_FALSE(up(*house.chip, 16));
+    EXPECT_FALSE(house.device->irq_masked(kIntxIrq));
+}
+
+TEST(VfioDevice, IntxFollowsItsWire)
+{
+    WithLines house;
+    house.first_gsi = 20;
+    house.bus->irq_routes_changed();
+    ASSERT_EQ(house.chip->lines.size(), 1U);
+    EXPECT_EQ(house.chip->lines.begin()->first, 20U);
+    house.apic = false;  // the guest has it on an ISA interrupt as well
+    house.device->set_intx(true);
+    house.bus->irq_routes_changed();
+    EXPECT_TRUE(house.chip->lines.empty());
+    house.serve();
+    EXPECT_EQ(house.wires[0], 1) << "what waited comes the other way";
+    house.apic = true;
+    house.bus->irq_routes_changed();
+    EXPECT_EQ(house.wires[0], 0);
+    EXPECT_TRUE(up(*house.chip, 20)) << "and back";
+    house.config(pci::kCommand, pci::kCommandMemory | pci::kCommandIntxDisable, 2);
+    EXPECT_TRUE(house.chip->lines.empty()) << "the guest does not want it";
+}
+
+TEST(VfioDevice, ADeviceThatTakesNoEventfdIsUnmaskedByACall)
+{
+    WithLines house;
+    house.config(pci::kCommand, pci::kCommandMemory | pci::kCommandIntxDisable, 2);
+    house.device->takes_unmask_eventfd = false;
+    house.config(pci::kCommand, pci::kCommandMemory, 2);
+    ASSERT_EQ(house.chip->lines.size(), 1U);
+    house.device->set_intx(true);
+    house.device->set_intx(false);
+    ASSERT_TRUE(house.device->irq_masked(kIntxIrq));
+    house.chip->serve(16);
+    house.serve();
+    EXPECT_FALSE(house.device->irq_masked(kIntxIrq));
+}
+
+TEST(VfioDevice, AChipWithoutLevelsLeavesIntxToTheMainLoop)
+{
+    WithChip house;
+    house.chip->full = true;
+    house.bus->route_irqs([](unsigned) { return std::optional(16U); });
+    house.bus->irq_routes_changed();
+    house.device->set_intx(true);
     house.serve();
     EXPECT_EQ(house.wires[0], 1);
 }

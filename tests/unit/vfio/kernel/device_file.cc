@@ -60,6 +60,8 @@ DeviceFile::~DeviceFile() = default;
 
 int DeviceFile::ioctl(unsigned long request, std::span<std::byte> argument)
 {
+    if (device_->faults.gone)
+        return -ENODEV;
     if (cdev_ && request == request::kDeviceBindIommufd)
         return bind(argument);
     if (cdev_ && !iommufd_)
@@ -88,6 +90,8 @@ int DeviceFile::ioctl_number(unsigned long request, unsigned long)
 {
     if (request != request::kDeviceReset || !device_->spec().can_reset)
         return -ENOTTY;
+    if (device_->faults.gone)
+        return -ENODEV;
     if (device_->faults.reset != 0)
         return -device_->faults.reset;
     ++device_->reset_count;
@@ -207,6 +211,18 @@ int DeviceFile::set_irqs(std::span<std::byte> argument)
     if (action != kIrqSetTrigger) {
         if (set.index != kIntxIrq)
             return -ENOTTY;
+        if (data == kIrqSetEventfd) {
+            int eventfd = -1;
+            std::memcpy(&eventfd, argument.data() + sizeof set, sizeof eventfd);
+            if (!device_->takes_unmask_eventfd || action != kIrqSetUnmask || set.count != 1 ||
+                device_->irqs_armed(kIntxIrq) == 0)
+                return -EINVAL;
+            auto copy = eventfd >= 0 ? UniqueFd::dup_of(eventfd) : UniqueFd();
+            if (!copy)
+                return -EBADF;
+            device_->unmask = std::move(*copy);
+            return 0;
+        }
         irq.masked = action == kIrqSetMask;
         if (!irq.masked && irq.high)
             device_->trigger(kIntxIrq, 0);
@@ -216,6 +232,8 @@ int DeviceFile::set_irqs(std::span<std::byte> argument)
         for (UniqueFd& armed : irq.fds)
             armed.reset();
         irq.masked = false;
+        if (set.index == kIntxIrq)
+            device_->unmask.reset();
         return 0;
     }
     if (data != kIrqSetEventfd)
@@ -406,6 +424,8 @@ int DeviceFile::log_report(std::span<std::byte> payload)
 std::int64_t DeviceFile::checked(std::uint64_t offset, std::size_t length, std::uint32_t& region,
                                  std::uint64_t& at)
 {
+    if (device_->faults.gone)
+        return -ENODEV;
     region = static_cast<std::uint32_t>(offset >> 40);
     at = offset & (region_offset(1) - 1);
     const std::uint64_t size = region_size(region);
@@ -526,12 +546,12 @@ int DataFile::ioctl(unsigned long request, std::span<std::byte> argument)
 
 std::int64_t DataFile::read(std::span<std::byte> into)
 {
-    return alive() ? device_->engine->read(into) : -ENODEV;
+    return alive() && !device_->faults.gone ? device_->engine->read(into) : -ENODEV;
 }
 
 std::int64_t DataFile::write(std::span<const std::byte> from)
 {
-    return alive() ? device_->engine->write(from) : -ENODEV;
+    return alive() && !device_->faults.gone ? device_->engine->write(from) : -ENODEV;
 }
 
 }  // namespace godwit::hw::vfio::test

@@ -15,6 +15,8 @@ namespace {
 
 using enum MigrationState;
 
+constexpr int kWasReset = 1;  // of a step: it was made, and in vain
+
 constexpr std::size_t at(MigrationState state)
 {
     return static_cast<std::size_t>(state);
@@ -115,8 +117,9 @@ int MigrationEngine::set_state(std::uint32_t wanted, bool& opened)
             next = kNext[at(next)][at(target)];
         if (next == Error)
             return -EINVAL;
-        if (const int failed = step(next); failed != 0)
-            return failed;
+        const int stepped = step(next);
+        if (stepped != 0)
+            return stepped == kWasReset ? 0 : stepped;
     }
     opened = transfer_ != before && (source_ || sink_);
     return 0;
@@ -129,7 +132,13 @@ int MigrationEngine::step(MigrationState next)
         const DeviceFaults::Refusal refusal = refused->second;
         if (refusal.lands_in)
             enter(*refusal.lands_in);
-        return -refusal.error;
+        device_.faults.gone = refusal.error == ENODEV;
+        if (!refusal.resets)
+            return -refusal.error;
+        device_.faults.enter.erase(refused);
+        enter(next);
+        reset();
+        return kWasReset;
     }
     if (state_ == Resuming) {
         const auto state = sink_->finish();
@@ -183,12 +192,27 @@ void MigrationEngine::changed(std::size_t from, std::size_t length)
         source_->changed(from, length);
 }
 
+/// What a test arranged for a data access: 0, or minus an errno.
+int MigrationEngine::planned(int& error)
+{
+    if (std::exchange(device_.faults.data_resets, false)) {
+        reset();
+        return -ENODEV;
+    }
+    device_.faults.gone |= error == ENODEV;
+    return -std::exchange(error, 0);
+}
+
 std::int64_t MigrationEngine::read(std::span<std::byte> into)
 {
     if (!source_)
         return -ENODEV;
-    if (const int planned = std::exchange(device_.faults.read, 0); planned != 0)
-        return -planned;
+    if (const int error = planned(device_.faults.read); error != 0)
+        return error;
+    if (std::exchange(device_.faults.read_too_long, false))
+        return static_cast<std::int64_t>(into.size()) + 1;
+    if (device_.faults.ends_early)
+        return 0;
     const bool stopped = state_ == StopCopy;
     if (out_.empty())
         out_ = source_->next(stopped).value_or(std::vector<std::byte>{});
@@ -204,8 +228,10 @@ std::int64_t MigrationEngine::write(std::span<const std::byte> from)
 {
     if (!sink_)
         return -ENODEV;
-    if (const int planned = std::exchange(device_.faults.write, 0); planned != 0)
-        return -planned;
+    if (const int error = planned(device_.faults.write); error != 0)
+        return error;
+    if (std::exchange(device_.faults.write_too_long, false))
+        return static_cast<std::int64_t>(from.size()) + 1;
     const auto part = from.first(std::min<std::size_t>(from.size(), 1500));  // short on purpose
     return sink_->feed(part) ? static_cast<std::int64_t>(part.size()) : -EINVAL;
 }
@@ -256,7 +282,7 @@ int MigrationEngine::v1_set_state(std::uint32_t value)
 
 std::uint64_t MigrationEngine::v1_pending()
 {
-    if (!source_)
+    if (!source_ || device_.faults.ends_early)
         return 0;
     if (staged_ && staged_read_)
         staged_.reset();
@@ -283,8 +309,8 @@ int MigrationEngine::v1_accept(std::uint64_t size)
 {
     if (!sink_ || size > device_.spec().v1_window)
         return -EINVAL;
-    if (const int planned = std::exchange(device_.faults.write, 0); planned != 0)
-        return -planned;
+    if (const int error = planned(device_.faults.write); error != 0)
+        return error;
     std::vector<std::byte> record(size);
     (void)!::pread(device_.memory.get(), record.data(), record.size(),
                    static_cast<off_t>(region_offset(kFirstSpecialRegion) + kV1Data));
@@ -297,8 +323,8 @@ std::int64_t MigrationEngine::v1_read(std::span<std::byte> into, std::uint64_t o
     if (into.size() != width || offset % width != 0)
         return -EINVAL;
     if (offset != v1::kDeviceState)
-        if (const int planned = std::exchange(device_.faults.read, 0); planned != 0)
-            return -planned;
+        if (const int error = planned(device_.faults.read); error != 0)
+            return error;
     std::uint64_t value = 0;
     switch (offset) {
     case v1::kDeviceState:
@@ -312,7 +338,8 @@ std::int64_t MigrationEngine::v1_read(std::span<std::byte> into, std::uint64_t o
         value = kV1Data;
         break;
     case v1::kDataSize:
-        value = staged_.value_or(0);
+        value = std::exchange(device_.faults.read_too_long, false) ? UINT64_MAX / 2
+                                                                   : staged_.value_or(0);
         staged_read_ = true;
         break;
     default:
@@ -331,7 +358,7 @@ std::int64_t MigrationEngine::v1_write(std::span<const std::byte> from, std::uin
     std::memcpy(&value, from.data(), width);
     int result = 0;
     if (offset == v1::kDeviceState)
-        result = v1_set_state(static_cast<std::uint32_t>(value));
+        result = std::min(v1_set_state(static_cast<std::uint32_t>(value)), 0);
     else if (offset == v1::kDataSize)
         result = v1_accept(value);
     else if (offset != 4)

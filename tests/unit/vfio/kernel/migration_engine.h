@@ -43,6 +43,7 @@ public:
 
 private:
     int step(MigrationState next);
+    int planned(int& error);
     void enter(MigrationState next);
     int v1_set_state(std::uint32_t value);
     std::uint64_t v1_pending();

@@ -171,6 +171,17 @@ Result<void> TestDevice::dma_read(std::uint64_t iova, std::span<std::byte> into)
     return {};
 }
 
+void TestDevice::look_for_unmask()
+{
+    const std::lock_guard guard(lock_);
+    std::uint64_t count = 0;
+    if (!unmask || ::read(unmask.get(), &count, sizeof count) != sizeof count)
+        return;
+    irqs[kIntxIrq].masked = false;
+    if (irqs[kIntxIrq].high)
+        trigger(kIntxIrq, 0);
+}
+
 bool TestDevice::trigger(std::uint32_t index, std::uint32_t vector)
 {
     const std::lock_guard guard(lock_);

@@ -68,14 +68,22 @@ struct DeviceSpec {
 
 /// Answers of the device that a test arranges.
 struct DeviceFaults {
+    /// Instead of an errno: the call does not come back before TestKernel::release().
+    static constexpr int kHangs = 4096;
     struct Refusal {
         int error = 0;
         std::optional<MigrationState> lands_in;  ///< else where it was
+        bool resets = false;                     ///< it gets there, and is reset at once
     };
     /// Entering this state, in either dialect.
     std::map<MigrationState, Refusal> enter;
-    int read = 0;   ///< errno of the next data reads
-    int write = 0;  ///< of data writes
+    int read = 0;                 ///< errno of the next data read; ENODEV: and it is gone for good
+    int write = 0;                ///< of a data write
+    bool gone = false;            ///< ENODEV to everything
+    bool data_resets = false;     ///< the next data access finds it reset
+    bool read_too_long = false;   ///< v2: read() gives more than asked for; v1: data_size does
+    bool write_too_long = false;  ///< v2: write() takes more than was given
+    bool ends_early = false;      ///< it says that its data ends where it does not
     int reset = 0;
     int log_report = 0;
     bool empty_chunks = false;     ///< v1: data_size 0 although bytes are pending, once in a while
@@ -120,6 +128,8 @@ public:
 
     /// Moves the INTx line; while it is high and unmasked the interrupt fires.
     void set_intx(bool high);
+    /// The kernel looks whether the eventfd that unmasks INTx was signalled.
+    void look_for_unmask();
 
     // --- for the kernel's files ---
 
@@ -141,6 +151,8 @@ public:
         bool high = false;
     };
     std::array<Irq, 5> irqs;
+    bool takes_unmask_eventfd = true;
+    UniqueFd unmask;  ///< an eventfd; none: INTx is unmasked by a call
     UniqueFd memory;  ///< all regions, region n at n << 40
 
 private:

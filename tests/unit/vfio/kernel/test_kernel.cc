@@ -130,26 +130,44 @@ int TestKernel::note(unsigned long request, int result)
     return result;
 }
 
-Result<int> TestKernel::ioctl(int fd, unsigned long request, std::span<std::byte> argument)
+void TestKernel::release()
 {
     const std::lock_guard guard(lock_);
+    hangs_no_more_ = true;
+    released_.notify_all();
+}
+
+/// `call` on what is behind the descriptor, and the wait when it hangs: without the lock.
+template <class F>
+auto TestKernel::served(int fd, F&& call) -> decltype(call(std::declval<File&>()))
+{
+    std::unique_lock guard(lock_);
     const auto target = file(fd);
-    int result = target ? planned_failure(request) : -EBADF;
-    if (result == 0)
-        result = target->ioctl(request, argument);
-    if (note(request, result) < 0)
+    const auto result = target ? call(*target) : -EBADF;
+    if (result != -DeviceFaults::kHangs)
+        return result;
+    released_.wait(guard, [this] { return hangs_no_more_; });
+    return -EIO;
+}
+
+Result<int> TestKernel::ioctl(int fd, unsigned long request, std::span<std::byte> argument)
+{
+    const int result = served(fd, [&](File& target) {
+        const int planned = planned_failure(request);
+        return note(request, planned != 0 ? planned : target.ioctl(request, argument));
+    });
+    if (result < 0)
         return Error::from_errno(request_name(request), -result);
     return result;
 }
 
 Result<int> TestKernel::ioctl_number(int fd, unsigned long request, unsigned long number)
 {
-    const std::lock_guard guard(lock_);
-    const auto target = file(fd);
-    int result = target ? planned_failure(request) : -EBADF;
-    if (result == 0)
-        result = target->ioctl_number(request, number);
-    if (note(request, result) < 0)
+    const int result = served(fd, [&](File& target) {
+        const int planned = planned_failure(request);
+        return note(request, planned != 0 ? planned : target.ioctl_number(request, number));
+    });
+    if (result < 0)
         return Error::from_errno(request_name(request), -result);
     return result;
 }
@@ -167,31 +185,25 @@ Result<std::size_t> length_or_error(std::int64_t result, std::string_view what)
 
 Result<std::size_t> TestKernel::pread(int fd, std::span<std::byte> into, std::uint64_t offset)
 {
-    const std::lock_guard guard(lock_);
-    const auto target = file(fd);
-    return length_or_error(target ? target->pread(into, offset) : -EBADF, "pread");
+    return length_or_error(served(fd, [&](File& target) { return target.pread(into, offset); }),
+                           "pread");
 }
 
 Result<std::size_t> TestKernel::pwrite(int fd, std::span<const std::byte> from,
                                        std::uint64_t offset)
 {
-    const std::lock_guard guard(lock_);
-    const auto target = file(fd);
-    return length_or_error(target ? target->pwrite(from, offset) : -EBADF, "pwrite");
+    return length_or_error(served(fd, [&](File& target) { return target.pwrite(from, offset); }),
+                           "pwrite");
 }
 
 Result<std::size_t> TestKernel::read(int fd, std::span<std::byte> into)
 {
-    const std::lock_guard guard(lock_);
-    const auto target = file(fd);
-    return length_or_error(target ? target->read(into) : -EBADF, "read");
+    return length_or_error(served(fd, [&](File& target) { return target.read(into); }), "read");
 }
 
 Result<std::size_t> TestKernel::write(int fd, std::span<const std::byte> from)
 {
-    const std::lock_guard guard(lock_);
-    const auto target = file(fd);
-    return length_or_error(target ? target->write(from) : -EBADF, "write");
+    return length_or_error(served(fd, [&](File& target) { return target.write(from); }), "write");
 }
 
 }  // namespace godwit::hw::vfio::test

@@ -9,6 +9,7 @@
 #include "hw/vfio/kernel.h"
 #include "tests/unit/vfio/kernel/test_device.h"
 
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -38,6 +39,8 @@ public:
     ContainerRules container_rules;
     /// The next requests of this number fail with this errno, `times` times.
     void fail(unsigned long request, int error, unsigned times = 1);
+    /// Calls that hang come back, with EIO, and no other hangs.
+    void release();
     /// Names of requests in order of arrival; failed ones with their errno.
     std::vector<std::string> trace() const;
     void clear_trace();
@@ -63,6 +66,8 @@ public:
 
 private:
     int note(unsigned long request, int result);
+    template <class F>
+    auto served(int fd, F&& call) -> decltype(call(std::declval<File&>()));
     int planned_failure(unsigned long request);
 
     mutable std::recursive_mutex lock_;
@@ -71,6 +76,8 @@ private:
     std::map<unsigned, std::shared_ptr<File>> groups_;
     std::map<unsigned long, std::pair<int, unsigned>> failures_;
     std::vector<std::string> trace_;
+    std::condition_variable_any released_;
+    bool hangs_no_more_ = false;
 };
 
 }  // namespace godwit::hw::vfio::test
