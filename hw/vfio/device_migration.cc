@@ -26,10 +26,7 @@ public:
     Host(VfioDevice& device, MigrationGroup& group) : device_(device), group_(group) {}
 
     const std::string& name() const override { return device_.device_name(); }
-    std::chrono::milliseconds patience() const override
-    {
-        return std::chrono::milliseconds(device_.state_timeout_ms_);
-    }
+    std::chrono::milliseconds patience() const override { return device_.state_timeout(); }
     bool insists_on_multifd() const override
     {
         return device_.migration_properties().multifd_transfer == OnOffAuto::On;

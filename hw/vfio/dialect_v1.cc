@@ -115,8 +115,12 @@ Result<void> DialectV1::set_bits(MigrationState to)
 {
     const auto bits = GW_TRY(get<std::uint32_t>(v1::kDeviceState));
     auto written = put<std::uint32_t>(v1::kDeviceState, (bits & ~v1::kStateMask) | bits_of(to));
-    if (written)
-        return ok();
+    if (written) {
+        const MigrationState now = GW_TRY(state());
+        if (now == to)
+            return ok();
+        return Error(Errc::BadState, fmt::format("the device is in {} behind it", to_string(now)));
+    }
     // The device is where it was, or in the error state: say which.
     if (auto now = state(); now && *now == MigrationState::Error)
         return std::move(written).error().context("the device is in the error state");

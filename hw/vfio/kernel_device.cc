@@ -23,8 +23,10 @@ Result<T> unsupported_if_unknown(Result<T> result)
 
 }  // namespace
 
-KernelDevice::KernelDevice(std::shared_ptr<Kernel> kernel, std::string name, UniqueFd fd)
-    : kernel_(std::move(kernel)), name_(std::move(name)), fd_(std::move(fd))
+KernelDevice::KernelDevice(std::shared_ptr<Kernel> kernel, std::string name, UniqueFd fd,
+                           std::chrono::milliseconds patience)
+    : kernel_(std::move(kernel)), name_(std::move(name)), fd_(std::move(fd)),
+      patient_(kernel_, patience)
 {}
 
 KernelDevice::~KernelDevice() = default;
@@ -90,16 +92,23 @@ Result<KernelDevice::Place> KernelDevice::place(std::uint32_t index, std::uint64
     return *found;
 }
 
+/// Regions behind those of PCI are the driver's own, and may make their user wait.
+Kernel& KernelDevice::kernel_for(std::uint32_t region) noexcept
+{
+    return region < kFirstSpecialRegion ? *kernel_ : patient_;
+}
+
 Result<void> KernelDevice::region_read(std::uint32_t index, std::uint64_t offset,
                                        std::span<std::byte> into)
 {
     const Place at = GW_TRY(place(index, offset, into.size()));
     while (!into.empty()) {
         const std::size_t got =
-            GW_TRY(with_context(kernel_->pread(fd_.get(), into, at.offset + offset),
+            GW_TRY(with_context(kernel_for(index).pread(fd_.get(), into, at.offset + offset),
                                 fmt::format("region {} offset {:#x}", index, offset)));
-        if (got == 0)
-            return Error(Errc::Truncated, fmt::format("region {} ends at {:#x}", index, offset));
+        if (got == 0 || got > into.size())
+            return Error(Errc::Truncated,
+                         fmt::format("region {} gives {} bytes at {:#x}", index, got, offset));
         into = into.subspan(got);
         offset += got;
     }
@@ -112,11 +121,11 @@ Result<void> KernelDevice::region_write(std::uint32_t index, std::uint64_t offse
     const Place at = GW_TRY(place(index, offset, from.size()));
     while (!from.empty()) {
         const std::size_t put =
-            GW_TRY(with_context(kernel_->pwrite(fd_.get(), from, at.offset + offset),
+            GW_TRY(with_context(kernel_for(index).pwrite(fd_.get(), from, at.offset + offset),
                                 fmt::format("region {} offset {:#x}", index, offset)));
-        if (put == 0)
+        if (put == 0 || put > from.size())
             return Error(Errc::Truncated,
-                         fmt::format("region {} takes nothing at {:#x}", index, offset));
+                         fmt::format("region {} takes {} bytes at {:#x}", index, put, offset));
         from = from.subspan(put);
         offset += put;
     }
@@ -181,6 +190,9 @@ Result<void> KernelDevice::set_irqs(const IrqRequest& request)
 
 Result<void> KernelDevice::reset()
 {
+    if (patient_.hangs())  // this would hang as well
+        return Error(Errc::TimedOut, "VFIO_DEVICE_RESET: the driver has not come back from an "
+                                     "earlier call");
     GW_TRY(kernel_->ioctl_number(fd_.get(), request::kDeviceReset, 0));
     const std::lock_guard guard(data_lock_);
     data_fd_.reset();
@@ -199,8 +211,10 @@ Result<void> KernelDevice::feature(std::uint16_t number, std::uint32_t verb,
     std::memcpy(argument.data(), &header, sizeof header);
     if (!payload.empty())
         std::memcpy(argument.data() + sizeof header, payload.data(), payload.size());
+    const bool migration = number == kFeatureMigDeviceState || number == kFeatureMigDataSize;
+    Kernel& kernel = migration ? patient_ : *kernel_;
     GW_TRY(unsupported_if_unknown(
-        with_context(kernel_->ioctl(fd_.get(), request::kDeviceFeature, argument),
+        with_context(kernel.ioctl(fd_.get(), request::kDeviceFeature, argument),
                      fmt::format("device feature {}", number))));
     if (!payload.empty())
         std::memcpy(payload.data(), argument.data() + sizeof header, payload.size());

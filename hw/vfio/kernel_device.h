@@ -5,6 +5,7 @@
 
 #include "hw/vfio/device_backend.h"
 #include "hw/vfio/kernel.h"
+#include "hw/vfio/patient_kernel.h"
 
 #include <map>
 #include <memory>
@@ -14,12 +15,16 @@ namespace godwit::hw::vfio {
 
 /// DeviceBackend over a VFIO device descriptor, however that was come by (group, cdev, handed in).
 ///
-/// Threads  as DeviceBackend. The kernel's calls are synchronous and have no deadline: a driver
-///          that hangs in a state change hangs its caller.
+/// Threads  as DeviceBackend. Nobody can make a driver come back from a call. Whoever waits for one
+///          of a migration (states, data, the migration region) gives up after `patience`; until
+///          the driver does come back all of those and reset() fail at once, and the destructor
+///          waits.
+/// Errors   TimedOut then.
 /// Source   Linux, include/uapi/linux/vfio.h.
 class KernelDevice final : public DeviceBackend {
 public:
-    KernelDevice(std::shared_ptr<Kernel> kernel, std::string name, UniqueFd fd);
+    KernelDevice(std::shared_ptr<Kernel> kernel, std::string name, UniqueFd fd,
+                 std::chrono::milliseconds patience = std::chrono::seconds(10));
     ~KernelDevice() override;
     int fd() const noexcept { return fd_.get(); }
 
@@ -63,6 +68,8 @@ private:
     Result<void> feature(std::uint16_t number, std::uint32_t verb, std::span<std::byte> payload);
     Result<void> take_data_fd(MigrationState target, UniqueFd opened);
 
+    Kernel& kernel_for(std::uint32_t region) noexcept;
+
     std::shared_ptr<Kernel> kernel_;
     std::string name_;
     UniqueFd fd_;
@@ -71,6 +78,7 @@ private:
     std::mutex data_lock_;                            // held over a whole data call
     UniqueFd data_fd_;                                // data_lock_
     MigrationState state_ = MigrationState::Running;  // data_lock_: the last one that was set
+    PatientKernel patient_;                           // last: a call may still use the descriptors
 };
 
 }  // namespace godwit::hw::vfio

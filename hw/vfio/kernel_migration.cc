@@ -2,6 +2,7 @@
 //
 // Migration version 2 on a kernel device: states, and the data stream that comes with them.
 #include "hw/vfio/kernel_device.h"
+#include "hw/vfio/migration_states.h"
 
 #include <cerrno>
 #include <fmt/format.h>
@@ -9,12 +10,6 @@
 namespace godwit::hw::vfio {
 
 namespace {
-
-bool is_saving(MigrationState state)
-{
-    return state == MigrationState::PreCopy || state == MigrationState::PreCopyP2p ||
-           state == MigrationState::StopCopy;
-}
 
 bool has_data(MigrationState state)
 {
@@ -44,7 +39,12 @@ Result<void> KernelDevice::set_migration_state(MigrationState target)
     AbiMigDeviceState state{.device_state = static_cast<std::uint32_t>(target)};
     GW_TRY(
         feature(kFeatureMigDeviceState, kFeatureSet, std::as_writable_bytes(std::span(&state, 1))));
-    return take_data_fd(target, UniqueFd(state.data_fd));
+    GW_TRY(take_data_fd(target, UniqueFd(state.data_fd)));
+    // Whoever resets a device behind us (an operator, error recovery) ends its transfer as well.
+    const MigrationState now = GW_TRY(migration_state());
+    if (now != target)
+        return Error(Errc::BadState, fmt::format("the device is in {} behind it", to_string(now)));
+    return {};
 }
 
 Result<void> KernelDevice::take_data_fd(MigrationState target, UniqueFd opened)
@@ -73,11 +73,15 @@ Result<DataRead> KernelDevice::data_read(std::span<std::byte> into)
     if (!data_fd_ || !is_saving(state_))
         return Error(Errc::BadState, "no migration data can be read in this state");
     const bool stopped = state_ == MigrationState::StopCopy;
-    auto got = kernel_->read(data_fd_.get(), into);
+    auto got = patient_.read(data_fd_.get(), into);
     if (!got && got.error().os_errno() == ENOMSG && !stopped)
         return DataRead{.more = DataRead::More::Later};
     if (!got)
         return std::unexpected(std::move(got).error().context("migration data"));
+    if (*got > into.size())
+        return Error(Errc::BadFormat, fmt::format("migration data: {} bytes, where {} were asked "
+                                                  "for",
+                                                  *got, into.size()));
     if (*got == 0)  // in pre-copy some drivers say this instead of ENOMSG
         return DataRead{.more = stopped ? DataRead::More::End : DataRead::More::Later};
     return DataRead{.bytes = *got};
@@ -90,9 +94,13 @@ Result<void> KernelDevice::data_write(std::span<const std::byte> from)
         return Error(Errc::BadState, "no migration data can be written in this state");
     while (!from.empty()) {
         const std::size_t put =
-            GW_TRY(with_context(kernel_->write(data_fd_.get(), from), "migration data"));
+            GW_TRY(with_context(patient_.write(data_fd_.get(), from), "migration data"));
         if (put == 0)
             return Error(Errc::Io, "migration data: the device takes no more");
+        if (put > from.size())
+            return Error(
+                Errc::BadFormat,
+                fmt::format("migration data: the device took {} bytes of {}", put, from.size()));
         from = from.subspan(put);
     }
     return {};
@@ -104,7 +112,7 @@ Result<PrecopyInfo> KernelDevice::precopy_info()
     if (!data_fd_)
         return Error(Errc::BadState, "no migration data is open");
     AbiPrecopyInfo info;
-    if (auto asked = kernel_->call(data_fd_.get(), request::kMigGetPrecopyInfo, info); !asked) {
+    if (auto asked = patient_.call(data_fd_.get(), request::kMigGetPrecopyInfo, info); !asked) {
         const bool unknown = asked.error().os_errno() == ENOTTY;
         return unknown ? std::move(asked).error().with_code(Errc::Unsupported)
                        : std::move(asked).error();

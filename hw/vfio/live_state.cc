@@ -156,9 +156,15 @@ void VfioLiveState::was_reset() noexcept
 
 Result<void> VfioLiveState::may_run() const
 {
-    if (loaded_ && walker_->state() == MigrationState::Running)
+    if (!loaded_)
+        return ok();
+    const auto guard = walker_->lock();
+    // Whoever does not answer will not start either.
+    const MigrationState now = walker_->dialect().state().value_or(walker_->state());
+    if (now == MigrationState::Running || now != walker_->state())
         return Error(Errc::BadState,
-                     "device state RUNNING: it was reset, and what it had taken in is lost");
+                     fmt::format("device state {}: it was reset, and what it had taken in is lost",
+                                 to_string(now)));
     return ok();
 }
 

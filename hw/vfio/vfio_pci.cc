@@ -109,8 +109,8 @@ Result<VfioDevice::Opened> VfioPci::open_group(const std::string& sysfs, const s
     if (parsed.ec != std::errc() || parsed.ptr != number.data() + number.size())
         return Error(Errc::BadFormat, fmt::format("'{}' is no group", link));
     GroupSet::Opened opened = GW_TRY(groups_->open(group, name, vf_token_));
-    return Opened{.device = std::make_unique<KernelDevice>(groups_->shared_kernel(), name,
-                                                           std::move(opened.device)),
+    return Opened{.device = std::make_unique<KernelDevice>(
+                      groups_->shared_kernel(), name, std::move(opened.device), state_timeout()),
                   .container = std::move(opened.container)};
 }
 
@@ -132,7 +132,8 @@ Result<VfioDevice::Opened> VfioPci::open_cdev(const std::string& sysfs, const st
     auto container = GW_TRY(iommufd_->attach(vm(), fd.get(), bind.out_devid));
     attached_ = static_cast<IommufdDma*>(&container->backend());
     device_fd_ = fd.get();
-    return Opened{.device = std::make_unique<KernelDevice>(iommufd_->kernel(), name, std::move(fd)),
+    return Opened{.device = std::make_unique<KernelDevice>(iommufd_->kernel(), name, std::move(fd),
+                                                           state_timeout()),
                   .container = std::move(container)};
 }
 
