@@ -268,6 +268,38 @@ TEST(Container, MappingsAreNotLargerThanAQuestion)
     EXPECT_FALSE(house.pci->container().tracking_error());
 }
 
+// One question is about 128 GiB at most.
+TEST(Container, ARangeLargerThanAQuestionIsAskedInParts)
+{
+    constexpr std::uint64_t kStart = std::uint64_t{1} << 40;
+    constexpr std::uint64_t kQuestion = std::uint64_t{128} << 30;
+    constexpr std::uint64_t kBytes = 2 * kQuestion + (std::uint64_t{1} << 20);
+    House house;
+    auto* const huge = must(house.vm->ram().create({.id = "huge",
+                                                    .used_length = kBytes,
+                                                    .alignment = 65536,
+                                                    .huge_page_advice = false,
+                                                    .reserve = false}));
+    house.vm->memory().add({.name = "huge",
+                            .start = kStart,
+                            .size = kBytes,
+                            .kind = system::RegionKind::Ram,
+                            .block = huge});
+    DeviceSpec spec;
+    spec.iommu_dirty = true;
+    house.plug(spec, true);
+    house.start_tracking();
+    (void)House::take(*huge);
+    const Pages written{0, kQuestion / 4096 - 1, kQuestion / 4096, 2 * kQuestion / 4096,
+                        kBytes / 4096 - 1};
+    for (const std::uint64_t page : written)
+        VFIO_OK(house.device->dma_write(kStart + page * 4096, bytes_of("x")));
+    house.kernel->clear_trace();
+    EXPECT_EQ(house.found(*huge), written);
+    EXPECT_EQ(std::ranges::count(house.kernel->trace(), "IOMMU_HWPT_GET_DIRTY_BITMAP"), 2 + 3);
+    EXPECT_EQ(house.found(*huge), Pages{});
+}
+
 TEST(Container, ManyMappingsAreOneErrorWhenTheKernelIsFull)
 {
     House house;
