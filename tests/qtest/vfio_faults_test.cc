@@ -22,6 +22,9 @@ const std::vector<std::string> kNoP2p{"--no-p2p"};
 const std::vector<std::string> kNoPrecopy{"--no-precopy"};
 const std::vector<std::string> kStopCopyOnly{"--no-precopy", "--no-p2p"};
 
+/// Whose fault makes a source turn back.
+enum class Turner : std::uint8_t { Target, Neighbour, Itself };
+
 /// Where something goes wrong.
 struct Place {
     const char* name;
@@ -29,10 +32,10 @@ struct Place {
     std::vector<std::string> device;  ///< options of the servers
     Json where;                       ///< of the fault: "arc", or "command" and "in"
     const char* step;  ///< in the error: the state that was not reached, or the request
-    /// What makes the source turn back, where the place is on its way back: a fault of the target's
+    /// What makes the source turn back, where the place is on its way back: a fault of somebody's
     /// device.
     Json turn = {};
-    bool turned_by_neighbour = false;  ///< ... of the source's first device instead
+    Turner turner = Turner::Target;
 };
 
 Json arc(const char* steps)
@@ -76,7 +79,9 @@ const std::vector<Place>& places()
          arc("PRE_COPY:RUNNING"),
          "",
          {{"kind", "refuse"}, {"command", "MIG_DATA_READ"}, {"in", "PRE_COPY"}},
-         true},
+         Turner::Neighbour},
+        {"back_RUNNING_P2P_from_PRE_COPY_P2P", true, kAll, arc("PRE_COPY_P2P:RUNNING_P2P"), "",
+         refusal_at("PRE_COPY_P2P:STOP_COPY"), Turner::Itself},
         // The way into the target.
         {"in_RUNNING_P2P", false, kAll, arc("RUNNING:RUNNING_P2P"), "RUNNING_P2P"},
         {"in_STOP", false, kAll, arc("RUNNING_P2P:STOP"), "STOP"},
@@ -186,15 +191,15 @@ TEST_P(VfioFaults, EndTheMoveAndNothingElse)
     Side::Options options = VfioFaults::options(trouble);
     if (trouble.gone() && trouble.place->source)
         options.last_properties = kImpatient;
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    options.last_properties = trouble.gone() && !trouble.place->source ? kImpatient : "";
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
-    const bool neighbour = trouble.place->turned_by_neighbour;
-    DeviceServer& turns = neighbour ? source.device(0) : target.last();
+    Side::Options there = options;
+    there.last_properties = trouble.gone() && !trouble.place->source ? kImpatient : "";
+    Ends ends(options, there);
+    ASSERT_TRUE(ends.started());
+    auto& [source, target] = ends;
+    const Turner turner = trouble.place->turner;
+    DeviceServer& turns = turner == Turner::Target      ? target.last()
+                          : turner == Turner::Neighbour ? source.device(0)
+                                                        : source.last();
     if (trouble.goes_back())
         turns.inject(trouble.place->turn);
     Side& broken = trouble.place->source ? source : target;
@@ -202,7 +207,7 @@ TEST_P(VfioFaults, EndTheMoveAndNothingElse)
     broken.last().inject(trouble.fault());
     ASSERT_NO_FATAL_FAILURE(expect_failed_move(source, target));
 
-    Side& tells = trouble.goes_back() && !neighbour ? target : broken;
+    Side& tells = trouble.goes_back() && turner == Turner::Target ? target : broken;
     DeviceServer& guilty = trouble.goes_back() ? turns : broken.last();
     const std::string error =
         tells.vmm().qmp().execute("query-migrate").value("error-desc", std::string());
@@ -228,12 +233,9 @@ INSTANTIATE_TEST_SUITE_P(Table, VfioFaults, testing::ValuesIn(table()),
 TEST(VfioFault, ASourceThatCannotLeaveStopCopyAfterTheMoveIsReset)
 {
     Side::Options options{.devices = 1, .server = {"--state", "1M"}, .slots = kFewSlots};
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
+    Ends ends(options);
+    ASSERT_TRUE(ends.started());
+    auto& [source, target] = ends;
     source.device(0).inject(refusal_at("STOP_COPY:STOP"));
     ASSERT_NO_FATAL_FAILURE(move(source.vmm(), target.vmm(), Transport::Unix));
     source.device(0).wait_state("RUNNING");
@@ -250,12 +252,9 @@ TEST(VfioFault, AHangingDeviceHoldsTheOthersNoLongerThanItMay)
                           .server = {"--state", "1M"},
                           .last_properties = "x-state-timeout=600,x-msg-timeout=1500",
                           .slots = kFewSlots};
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
+    Ends ends(options);
+    ASSERT_TRUE(ends.started());
+    auto& [source, target] = ends;
     source.last().inject({{"kind", "hang"}, {"arc", "PRE_COPY_P2P:STOP_COPY"}});
     ASSERT_NO_FATAL_FAILURE(expect_failed_move(source, target));
     const std::string error =
@@ -286,12 +285,9 @@ class VfioDamagedData : public testing::TestWithParam<Damage> {};
 TEST_P(VfioDamagedData, IsFoundByTheDeviceOnTheOtherSide)
 {
     Side::Options options{.devices = 1, .server = {"--state", "4M"}, .slots = kFewSlots};
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
+    Ends ends(options);
+    ASSERT_TRUE(ends.started());
+    auto& [source, target] = ends;
     source.device(0).inject(GetParam().fault);
     ASSERT_NO_FATAL_FAILURE(expect_failed_move(source, target));
     EXPECT_NE(target.device(0).status()["load-error"], "");

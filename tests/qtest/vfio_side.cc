@@ -57,4 +57,20 @@ void Side::expect_engines_right(const DeviceServer* without)
     }
 }
 
+namespace {
+
+Side::Options as_target(Side& source, Side::Options options)
+{
+    if (source.vmm().started())
+        source.start_engines();
+    options.incoming = true;
+    return options;
+}
+
+}  // namespace
+
+Ends::Ends(const Side::Options& here, Side::Options there)
+    : source(here), target(as_target(source, std::move(there)))
+{}
+
 }  // namespace godwit::qtest

@@ -57,4 +57,13 @@ private:
     std::unique_ptr<Vmm> vmm_;
 };
 
+/// Both ends of a move: the source's engines are at work when the target is there.
+struct Ends {
+    explicit Ends(const Side::Options& both) : Ends(both, both) {}
+    Ends(const Side::Options& here, Side::Options there);
+    bool started() { return source.vmm().started() && target.vmm().started(); }
+    Side source;
+    Side target;
+};
+
 }  // namespace godwit::qtest

@@ -40,12 +40,9 @@ TEST_P(VfioMoves, NoRecordIsLostTornOrRepeated)
 {
     Side::Options options{.devices = GetParam().devices, .server = GetParam().server};
     options.server.insert(options.server.end(), {"--state", "2M", "--churn", "1000"});
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
+    Ends ends(options);
+    ASSERT_TRUE(ends.started());
+    auto& [source, target] = ends;
     ASSERT_NO_FATAL_FAILURE(move(source.vmm(), target.vmm(), Transport::Unix));
     target.vmm().wait_status("running");
     ASSERT_NO_FATAL_FAILURE(expect_arrived(source, target));
@@ -146,12 +143,9 @@ TEST_P(VfioSynthGuest, RunsOnAndNoRecordIsLostTornOrRepeated)
                           .server = {"--state", "1M", "--churn", "500"},
                           .machine = {"-accel", "synth,working-set=16M,rate=100M", "-smp", "2"},
                           .vmm = kOwnAccel};
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
+    Ends ends(options);
+    ASSERT_TRUE(ends.started());
+    auto& [source, target] = ends;
     ASSERT_NO_FATAL_FAILURE(move(source.vmm(), target.vmm(), Transport::Tcp));
     ASSERT_NO_FATAL_FAILURE(expect_arrived(source, target));
     expect_synth_right(target.vmm());
@@ -188,12 +182,9 @@ std::int64_t trace_time(const Json& events, std::string_view name, std::string_v
 TEST(VfioOrder, AllLeaveTheirPeersThenAllStopThenTablesAreFlushedThenMemoryGoesThenDevices)
 {
     Side::Options options{.devices = 3, .server = {}, .machine = {"-device", "its"}};
-    Side source(options);
-    ASSERT_TRUE(source.vmm().started());
-    source.start_engines();
-    options.incoming = true;
-    Side target(options);
-    ASSERT_TRUE(target.vmm().started());
+    Ends ends(options);
+    ASSERT_TRUE(ends.started());
+    auto& [source, target] = ends;
     ASSERT_NO_FATAL_FAILURE(move(source.vmm(), target.vmm(), Transport::Unix));
 
     const Json sent = source.vmm().qmp().execute("x-query-trace")["events"];
@@ -277,6 +268,30 @@ TEST(VfioOrder, EachSyncAsksTheDevicesBeforeTheAccelerator)
         if (event["name"] == "vfio_dirty_sync" && event["time-ns"].get<std::int64_t>() > flushed)
             last_seen = event["data"]["last"] == 1;
     EXPECT_TRUE(last_seen);
+}
+
+// --- What a user sees
+// -----------------------------------------------------------------------------
+
+TEST(VfioEvents, OneForEachStateThatADeviceWasBroughtTo)
+{
+    Ends ends({.devices = 1, .server = {"--state", "1M"}, .properties = "migration-events=on"});
+    ASSERT_TRUE(ends.started());
+    auto& [source, target] = ends;
+    ASSERT_NO_FATAL_FAILURE(move(source.vmm(), target.vmm(), Transport::Unix));
+    target.vmm().wait_status("running");
+    const auto expect = [](Side& side, std::initializer_list<const char*> states) {
+        for (const char* state : states) {
+            const Json event = side.vmm().qmp().wait_event("VFIO_MIGRATION");
+            ASSERT_TRUE(event.contains("data")) << state;
+            EXPECT_EQ(event["data"]["device-state"], state);
+            EXPECT_TRUE(event["data"].contains("device-id"));
+            EXPECT_NE(event["data"].value("qom-path", "").find("/machine/"), std::string::npos)
+                << event;
+        }
+    };
+    expect(source, {"pre-copy", "pre-copy-p2p", "stop-copy", "stop"});
+    expect(target, {"resuming", "stop", "running-p2p", "running"});
 }
 
 // --- A driver in the guest -----------------------------------------------------------------------
