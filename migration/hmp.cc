@@ -39,6 +39,12 @@ void print_ram(HmpOutput& out, const qapi::MigrationStats& ram)
         out.print(fmt::format("downtime ram: {} kbytes\n", ram.downtime_bytes >> 10));
 }
 
+void print_mostly_zero(HmpOutput& out, const qapi::MostlyZeroStats& m)
+{
+    out.print(fmt::format("mostly zero: {} pages\n", m.pages));
+    out.print(fmt::format("mostly zero transferred: {} kbytes\n", m.bytes >> 10));
+}
+
 void print_xbzrle(HmpOutput& out, const qapi::XBZRLECacheStats& x)
 {
     out.print(fmt::format("cache size: {} bytes\n", x.cache_size));
@@ -77,6 +83,8 @@ Result<void> info_migrate(MigrationQmp& commands, InsightQmp& insight, Migration
     }
     if (info.ram)
         print_ram(out, *info.ram);
+    if (info.x_mostly_zero && info.x_mostly_zero->pages != 0)
+        print_mostly_zero(out, *info.x_mostly_zero);
     if (info.xbzrle_cache)
         print_xbzrle(out, *info.xbzrle_cache);
     if (info.vfio)

@@ -26,12 +26,14 @@ constexpr std::int64_t kTurnNs = 50 * kMs;
 
 class RoundBudget final : public Budget {
 public:
-    RoundBudget(const RateLimit& rate, const LiveLimits& limits, Clock& clock, Signals& signals)
-        : rate_(rate), limits_(limits), clock_(clock), signals_(signals), start_(clock.now_ns())
+    RoundBudget(const RateLimit& rate, const LiveLimits& limits, const Statistics& statistics,
+                Clock& clock, Signals& signals)
+        : rate_(rate), limits_(limits), statistics_(statistics), clock_(clock), signals_(signals),
+          start_(clock.now_ns())
     {}
     bool spent(std::uint64_t position) override
     {
-        if (rate_.exceeded(position, limits_.max_bandwidth))
+        if (rate_.exceeded(position + statistics_.spared_bytes, limits_.max_bandwidth))
             return true;
         {
             const std::lock_guard guard(signals_.mutex);
@@ -43,12 +45,13 @@ public:
 
     std::uint64_t room(std::uint64_t position) const override
     {
-        return rate_.room(position, limits_.max_bandwidth);
+        return rate_.room(position + statistics_.spared_bytes, limits_.max_bandwidth);
     }
 
 private:
     const RateLimit& rate_;
     const LiveLimits& limits_;
+    const Statistics& statistics_;
     Clock& clock_;
     Signals& signals_;
     std::int64_t start_;
@@ -320,7 +323,7 @@ Result<void> Outgoing::round(Budget& budget)
     if (peer_ == Peer::Godwit && p_.env.clock.now_ns() - clock_asked_ > 1000 * kMs)
         ask_clock();
     for (StateEntry* entry : live_entries()) {
-        if (rate_.exceeded(out_->position(), p_.limits.max_bandwidth))
+        if (rate_.exceeded(paced(), p_.limits.max_bandwidth))
             break;
         auto& live = dynamic_cast<LiveStateHandler&>(*entry->live);
         const auto turn = [&]() -> Result<void> {
@@ -335,7 +338,7 @@ Result<void> Outgoing::round(Budget& budget)
 
 Result<void> Outgoing::iterate()
 {
-    rate_.begin(p_.env.clock.now_ns(), out_->position());
+    rate_.begin(p_.env.clock.now_ns(), paced());
     window_start_ = p_.env.clock.now_ns();
     window_bytes_ = delivered();
     for (;;) {
@@ -343,14 +346,15 @@ Result<void> Outgoing::iterate()
         GW_TRY(await_answer());
         if (GW_TRY(near_enough()))
             break;
-        RoundBudget budget(rate_, p_.limits, p_.env.clock, signals_);
+        RoundBudget budget(rate_, p_.limits, statistics_, p_.env.clock, signals_);
         const std::uint64_t before = out_->position();
+        const std::uint64_t paced_before = paced();
         const std::int64_t since = p_.env.clock.now_ns();
         GW_TRY(round(budget));
         note_round(since, before);
         statistics_.transferred = out_->position();
         const std::int64_t now = p_.env.clock.now_ns();
-        const bool limited = rate_.exceeded(out_->position(), p_.limits.max_bandwidth);
+        const bool limited = rate_.exceeded(paced(), p_.limits.max_bandwidth);
         // A rest was one for the link only if there was enough to send behind it, too.
         window_busy_ns_ += now - since + (limited ? limited_ns_ : 0);
         limited_ns_ = 0;
@@ -359,13 +363,13 @@ Result<void> Outgoing::iterate()
             GW_TRY(pending(true));
         if (now - window_start_ >= kWindowNs)
             measure(now);
-        const bool idle = out_->position() - before < 4096;  // e.g. waiting for SWITCHOVER_ACK
+        const bool idle = paced() - paced_before < 4096;  // e.g. waiting for SWITCHOVER_ACK
         if (idle || limited)
             rest(now);
         const std::int64_t rested = p_.env.clock.now_ns();
         limited_ns_ = limited ? rested - now : 0;
         if (rate_.over(rested))
-            rate_.begin(rested, out_->position());
+            rate_.begin(rested, paced());
     }
     end_probe();
     statistics_.precopy_bytes = out_->position();
@@ -385,6 +389,13 @@ void Outgoing::rest(std::int64_t now)
         p_.env.clock.wait(lock, signals_.woken, std::min(rate_.end(), now + 10 * kMs));
         now = p_.env.clock.now_ns();
     }
+}
+
+// What the limit and the rates of memory go by: a mostly-zero page counts like any other, so that a
+// limit means what it always meant for how fast memory gets across. More than that never goes out.
+std::uint64_t Outgoing::paced() const
+{
+    return out_->position() + statistics_.spared_bytes;
 }
 
 // What only went into the socket's queue says nothing about the link.
@@ -408,7 +419,9 @@ void Outgoing::measure(std::int64_t now)
     statistics_.pages_per_second = estimate_.pages_per_second();
     if (estimate_.expected_downtime_ms() >= 0)
         statistics_.expected_downtime_ms = estimate_.expected_downtime_ms();
-    note_sample(now, fresh, now - window_start_);
+    const std::uint64_t spared = statistics_.spared_bytes;
+    note_sample(now, {fresh, spared - window_spared_}, now - window_start_);
+    window_spared_ = spared;
     window_start_ = now;
     window_bytes_ = bytes;
     window_pages_ = pages;
@@ -418,7 +431,7 @@ void Outgoing::measure(std::int64_t now)
 void Outgoing::synced(std::uint64_t count, std::uint64_t fresh_pages, std::int64_t since_ns)
 {
     const std::int64_t now = p_.env.clock.now_ns();
-    const std::uint64_t sent = out_->position();
+    const std::uint64_t sent = paced();
     last_sync_ns_ = now;
     note_pass(count, fresh_pages, since_ns);
     period_fresh_ += count == 1 ? 0 : fresh_pages;
@@ -440,7 +453,7 @@ void Outgoing::synced(std::uint64_t count, std::uint64_t fresh_pages, std::int64
         period_fresh_ = 0;
         period_bytes_ = sent;
     }
-    estimate_.set_dirty(statistics_.remaining, statistics_.dirty_pages_rate);
+    estimate_.set_dirty(p_.ram.source()->pending_estimate().total(), statistics_.dirty_pages_rate);
     if (has(Capability::Events))
         p_.env.emit_pass(count);
 }

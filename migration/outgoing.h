@@ -102,6 +102,7 @@ private:
     void predict_downtime(std::uint64_t left);
     void measure(std::int64_t now);
     std::uint64_t delivered() const;
+    std::uint64_t paced() const;
     void rest(std::int64_t now);
     bool may_switch_over();
     bool know_peer();
@@ -142,7 +143,12 @@ private:
     void note_downtime();
     void synced(std::uint64_t count, std::uint64_t fresh_pages, std::int64_t since_ns) override;
     void note_pass(std::uint64_t count, std::uint64_t fresh_pages, std::int64_t since_ns);
-    void note_sample(std::int64_t now, std::uint64_t window_bytes, std::int64_t window_ns);
+    // Bytes on the wire, and those that mostly-zero pages did not take.
+    struct Sent {
+        std::uint64_t bytes = 0;
+        std::uint64_t spared = 0;
+    };
+    void note_sample(std::int64_t now, const Sent& window, std::int64_t window_ns);
     void note_round(std::int64_t since, std::uint64_t from);
     void probe(std::int64_t now);
     void end_probe() noexcept;
@@ -187,6 +193,7 @@ private:
     std::int64_t window_start_ = 0;
     std::uint64_t window_bytes_ = 0;
     std::uint64_t window_pages_ = 0;
+    std::uint64_t window_spared_ = 0;
     std::int64_t window_busy_ns_ = 0;  // in rounds, or held back by the limit
     std::int64_t limited_ns_ = 0;      // the last rest that the limit asked for
     std::int64_t period_start_ = 0;
@@ -197,6 +204,7 @@ private:
     // The pass that runs, for the timeline and the forecast
     std::int64_t pass_start_ = 0;
     std::uint64_t pass_bytes_ = 0;
+    std::uint64_t pass_spared_ = 0;
     Forecaster forecaster_;
     bool probing_ = false;
     std::int64_t probe_start_ = 0;

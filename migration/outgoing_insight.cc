@@ -44,6 +44,7 @@ void Outgoing::note_pass(std::uint64_t count, std::uint64_t fresh_pages, std::in
 {
     const std::int64_t now = p_.env.clock.now_ns();
     const std::uint64_t position = out_->position();
+    const std::uint64_t spared = statistics_.spared_bytes;
     if (count > 1)
         p_.timeline->add({.kind = TimelineKind::Pass,
                           .name = "ram",
@@ -60,27 +61,30 @@ void Outgoing::note_pass(std::uint64_t count, std::uint64_t fresh_pages, std::in
     if (count == 1)
         forecaster_.begin(statistics_.start_ns, statistics_.remaining);
     else if (!stopped_)
-        forecaster_.pass_ended(now, since_ns - pass_start_, position - pass_bytes_,
+        forecaster_.pass_ended(now, since_ns - pass_start_,
+                               position - pass_bytes_ + spared - pass_spared_,
                                fresh_pages * system::kPageSize);
     pass_start_ = now;
     pass_bytes_ = position;
+    pass_spared_ = spared;
     if (count > 1 && !stopped_ && p_.timeline->kept())
         foretell(now);
 }
 
-void Outgoing::note_sample(std::int64_t now, std::uint64_t window_bytes, std::int64_t window_ns)
+void Outgoing::note_sample(std::int64_t now, const Sent& window, std::int64_t window_ns)
 {
     const double seconds = static_cast<double>(window_ns) / 1e9;
     p_.timeline->sample(
         {.time_ns = now,
          .transferred = out_->position(),
          .remaining = statistics_.remaining,
-         .wire_rate = static_cast<std::uint64_t>(static_cast<double>(window_bytes) / seconds),
+         .wire_rate = static_cast<std::uint64_t>(static_cast<double>(window.bytes) / seconds),
          .dirty_rate = statistics_.dirty_pages_rate * system::kPageSize,
          .throttle = statistics_.throttle_percent});
     if (!p_.timeline->kept())
         return;
-    forecaster_.wire(window_ns, window_bytes, statistics_.remaining);
+    // It thinks in memory: a page that took next to nothing got across as well as a whole one.
+    forecaster_.wire(window_ns, window.bytes + window.spared, statistics_.remaining);
     probe(now);
     foretell(now);
 }

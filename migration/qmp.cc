@@ -46,6 +46,8 @@ void add_source(qapi::MigrationInfo& info, const MigrationReport& report, const 
     if (report.status != Status::Setup)
         info.x_downtime = downtime_of(s);
     info.x_forecast = forecast_of(s);
+    info.x_mostly_zero = {.pages = static_cast<std::int64_t>(s.mostly_zero_pages.load()),
+                          .bytes = static_cast<std::int64_t>(s.mostly_zero_bytes.load())};
     if (const unsigned percent = s.throttle_percent.load(); percent != 0)
         info.cpu_throttle_percentage = percent;
     if (report.vfio_bytes)

@@ -37,6 +37,10 @@ struct Statistics {
     std::atomic<std::uint64_t> total{0};        ///< bytes of all blocks
     std::atomic<std::uint64_t> normal_pages{0};
     std::atomic<std::uint64_t> zero_pages{0};
+    std::atomic<std::uint64_t> mostly_zero_pages{0};  ///< of the normal ones
+    std::atomic<std::uint64_t> mostly_zero_bytes{0};  ///< that they took
+    /// Bytes that they would have taken more, had they been sent whole.
+    std::atomic<std::uint64_t> spared_bytes{0};
     std::atomic<std::uint64_t> skipped_pages{0};  ///< never populated: neither read nor sent
     std::atomic<std::uint64_t> dirty_pages_rate{0};
     std::atomic<std::uint64_t> dirty_sync_count{0};

@@ -2,9 +2,9 @@
 #include "migration/ram/main_stream_sink.h"
 
 #include "migration/ram/ram_format.h"
-#include "migration/ram/zero_page.h"
 #include "util/byte_order.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -77,16 +77,49 @@ void MainStreamSink::begin_record(system::RamBlock& block, std::uint64_t word)
     put_header(std::as_bytes(std::span(block.id())));
 }
 
+void MainStreamSink::put_zero(system::RamBlock& block, std::uint64_t offset)
+{
+    begin_record(block, offset | kRamZero);
+    const std::byte zero{0};
+    put_header({&zero, 1});
+}
+
+void MainStreamSink::put_encoded(system::RamBlock& block, std::uint64_t offset,
+                                 std::span<const std::byte> difference)
+{
+    begin_record(block, offset | kRamXbzrle);
+    std::array<std::byte, 3> head{std::byte{kXbzrleEncoding}};
+    store_be<std::uint16_t>(head.data() + 1, static_cast<std::uint16_t>(difference.size()));
+    put_header(head);
+    put_header(difference);
+}
+
+// What the reader found: whatever the page holds there, it is zero first, and then what it is here.
+void MainStreamSink::put_mostly_zero(system::RamBlock& block, std::uint64_t offset)
+{
+    constexpr std::size_t kWhole = 8 + kPageSize;
+    const std::size_t before = bytes_;
+    put_zero(block, offset);
+    put_encoded(block, offset, reader_.difference());
+    const std::size_t took = bytes_ - before;
+    statistics_.normal_pages.fetch_add(1, std::memory_order_relaxed);
+    statistics_.mostly_zero_pages.fetch_add(1, std::memory_order_relaxed);
+    statistics_.mostly_zero_bytes.fetch_add(took, std::memory_order_relaxed);
+    statistics_.spared_bytes.fetch_add(kWhole - std::min(took, kWhole), std::memory_order_relaxed);
+}
+
 // What the cache remembers must be what was sent, so the copy goes and not the guest's page.
 void MainStreamSink::put_copy(system::RamBlock& block, std::uint64_t offset,
                               std::span<const std::byte> copy)
 {
+    if (options_.detect_zero && reader_.read(copy.data()) == PageContent::MostlyZero)
+        return put_mostly_zero(block, offset);
     begin_record(block, offset | kRamPage);
     put_header(copy);
     statistics_.normal_pages.fetch_add(1, std::memory_order_relaxed);
 }
 
-Result<void> MainStreamSink::put_difference(system::RamBlock& block, std::uint64_t page, bool last)
+void MainStreamSink::put_difference(system::RamBlock& block, std::uint64_t page, bool last)
 {
     const std::uint64_t offset = page << kPageBits;
     const auto key = reinterpret_cast<std::uintptr_t>(block.host() + offset);
@@ -99,8 +132,7 @@ Result<void> MainStreamSink::put_difference(system::RamBlock& block, std::uint64
         statistics_.xbzrle_cache_miss.fetch_add(1, std::memory_order_relaxed);
         if (!last)
             cache_->insert(key, now, pass_);
-        put_copy(block, offset, now);
-        return ok();
+        return put_copy(block, offset, now);
     }
     const auto length =
         xbzrle_encode(std::span<const std::byte, kXbzrlePage>(old, kXbzrlePage), now, encoded);
@@ -108,52 +140,46 @@ Result<void> MainStreamSink::put_difference(system::RamBlock& block, std::uint64
     if (!last)
         std::memcpy(old, now.data(), kPageSize);
     if (length == 0u)
-        return ok();  // nothing changed: nothing is sent
+        return;  // nothing changed: nothing is sent
     if (!length) {
         statistics_.xbzrle_overflow.fetch_add(1, std::memory_order_relaxed);
-        put_copy(block, offset, now);
-        return ok();
+        return put_copy(block, offset, now);
     }
-    begin_record(block, offset | kRamXbzrle);
-    std::array<std::byte, 3> head{std::byte{kXbzrleEncoding}};
-    store_be<std::uint16_t>(head.data() + 1, static_cast<std::uint16_t>(*length));
-    put_header(head);
-    put_header(std::span(encoded).first(*length));
+    put_encoded(block, offset, std::span(encoded).first(*length));
     statistics_.xbzrle_pages.fetch_add(1, std::memory_order_relaxed);
     statistics_.xbzrle_bytes.fetch_add(*length + 11, std::memory_order_relaxed);
-    return ok();
 }
 
-Result<void> MainStreamSink::put_page(system::RamBlock& block, std::uint64_t page, bool last)
+void MainStreamSink::put_page(system::RamBlock& block, std::uint64_t page, bool last)
 {
     const std::uint64_t offset = page << kPageBits;
     const std::byte* const bytes = block.host() + offset;
-    if (options_.detect_zero && is_zero(bytes, kPageSize)) {
+    const PageContent content = options_.detect_zero ? reader_.read(bytes) : PageContent::Full;
+    if (content == PageContent::Zero) {
         if (cache_)
             cache_->insert(reinterpret_cast<std::uintptr_t>(bytes),
                            std::array<std::byte, kPageSize>{}, pass_);
-        begin_record(block, offset | kRamZero);
-        const std::byte zero{0};
-        put_header({&zero, 1});
+        put_zero(block, offset);
         statistics_.zero_pages.fetch_add(1, std::memory_order_relaxed);
-        return ok();
+        return;
     }
     // The first pass only fills: there is nothing older at the destination.
     if (cache_ && pass_ > 1)
         return put_difference(block, page, last);
+    if (content == PageContent::MostlyZero)
+        return put_mostly_zero(block, offset);
     begin_record(block, offset | kRamPage);
     put_memory(bytes, kPageSize);
     statistics_.normal_pages.fetch_add(1, std::memory_order_relaxed);
-    return ok();
 }
 
 Result<void> MainStreamSink::send(const BlockRun& run, bool last)
 {
     for (std::uint64_t i = 0; i < run.pages.count; ++i) {
         if (pieces_.size() >= kMaxPieces || bytes_ >= kMaxBytes ||
-            headers_.size() + kLongestHeader + kPageSize + 3 > headers_.capacity())
+            headers_.size() + 2 * kLongestHeader + kPageSize > headers_.capacity())
             GW_TRY(flush());
-        GW_TRY(put_page(*run.block, run.pages.first + i, last));
+        put_page(*run.block, run.pages.first + i, last);
     }
     return ok();
 }

@@ -4,6 +4,7 @@
 // memory.
 #pragma once
 
+#include "migration/ram/mostly_zero.h"
 #include "migration/ram/page_sink.h"
 #include "migration/ram/xbzrle.h"
 #include "migration/statistics.h"
@@ -35,17 +36,22 @@ private:
     static constexpr std::size_t kMaxPieces = 1000;
     static constexpr std::size_t kMaxBytes = std::size_t{4} << 20;
 
-    Result<void> put_page(system::RamBlock& block, std::uint64_t page, bool last);
+    void put_page(system::RamBlock& block, std::uint64_t page, bool last);
     void begin_record(system::RamBlock& block, std::uint64_t word);
     void put_header(std::span<const std::byte> bytes);
     void put_memory(const std::byte* bytes, std::size_t size);
     void put_copy(system::RamBlock& block, std::uint64_t offset, std::span<const std::byte> copy);
-    Result<void> put_difference(system::RamBlock& block, std::uint64_t page, bool last);
+    void put_zero(system::RamBlock& block, std::uint64_t offset);
+    void put_encoded(system::RamBlock& block, std::uint64_t offset,
+                     std::span<const std::byte> difference);
+    void put_mostly_zero(system::RamBlock& block, std::uint64_t offset);
+    void put_difference(system::RamBlock& block, std::uint64_t page, bool last);
 
     stream::StreamWriter& out_;
     Statistics& statistics_;
     Options options_;
     std::optional<XbzrleCache> cache_;
+    PageReader reader_;
     std::uint64_t pass_ = 1;
     system::RamBlock* last_block_ = nullptr;
     std::vector<std::byte> headers_;  // reserved once: pieces_ point into it

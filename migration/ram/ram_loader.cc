@@ -134,14 +134,12 @@ Result<void> RamLoader::load_record(StreamReader& in, std::uint64_t word)
     if (kind == kRamZero)
         GW_TRY(load_zero(in, block, offset));
     else if (kind == kRamPage)
-        GW_TRY(in.get_bytes_only({block.block->host() + offset, kPageSize}));
+        GW_TRY(load_page(in, block, offset));
     else
         GW_TRY(load_xbzrle(in, block, offset));
     block.received[offset >> kPageBits] = true;
     ++pages_;
     streak_ = kind == kRamPage && (streak_ == 0 || offset == next_offset_) ? streak_ + 1 : 0;
-    if (streak_ <= 1)
-        streak_offset_ = offset;
     next_offset_ = offset + kPageSize;
     return streak_ >= kStreak ? load_ahead(in, block, next_offset_) : ok();
 }
@@ -175,7 +173,7 @@ Result<void> RamLoader::load_ahead(StreamReader& in, Block& block, std::uint64_t
         const std::uint64_t pages = prepare_ahead(block, offset, most, come);
         if (pages == 0)
             return ok();
-        populate_ahead(*block.block, offset, pages << kPageBits);
+        fills(block, offset, pages << kPageBits);
         GW_TRY(in.get_bytes({ahead_headers_[0].data(), come}));
         const std::size_t got = GW_TRY(in.read_past(ahead_pieces_))
         +come;
@@ -187,23 +185,29 @@ Result<void> RamLoader::load_ahead(StreamReader& in, Block& block, std::uint64_t
     }
 }
 
-// The next `bytes` from `offset` on are about to be written. Where a streak is long, what it will
-// reach next is populated meanwhile: a quarter of its length and no more than kMostWanted chunks,
-// so that little is taken for nothing where it ends. A file has its pages already.
-void RamLoader::populate_ahead(const system::RamBlock& block, std::uint64_t offset,
-                               std::uint64_t bytes)
+// Pages that hold nothing yet are about to be filled. Where that goes on in one piece for long,
+// what it will reach next is populated meanwhile: a quarter of its length and no more than
+// kMostWanted chunks, so that little is taken for nothing where it ends. A file has its pages
+// already.
+void RamLoader::fills(const Block& to, std::uint64_t offset, std::uint64_t bytes)
 {
     constexpr std::uintptr_t kChunk = Populator::kChunk;
+    const system::RamBlock& block = *to.block;
+    const auto base = reinterpret_cast<std::uintptr_t>(block.host());
+    // Less may have come than was said the last time.
+    if (base + offset < filled_from_ || base + offset > filled_to_)
+        filled_from_ = base + offset;
+    filled_to_ = base + offset + bytes;
+    const std::uintptr_t last = (filled_to_ - 1) / kChunk * kChunk;
+    if (last == settled_)
+        return;
     const bool ours = block.fd() < 0 || (block.shared() && block.source() != RamSource::File);
     if (!ours || block.page_size() > kPageSize)
         return;
-    const auto base = reinterpret_cast<std::uintptr_t>(block.host());
-    const std::uintptr_t last = (base + offset + bytes - 1) / kChunk * kChunk;
-    if (last == settled_)
-        return;
     settled_ = last;
     populator_.settle(reinterpret_cast<std::byte*>(last));
-    const std::uint64_t ahead = std::min((offset - streak_offset_) / (4 * kChunk), kMostWanted);
+    const std::uint64_t ahead =
+        std::min((base + offset - filled_from_) / (4 * kChunk), kMostWanted);
     const std::uintptr_t end =
         std::min(last + kChunk + ahead * kChunk, (base + block.used_length()) / kChunk * kChunk);
     const bool goes_on = wanted_end_ > last && wanted_end_ <= end;
@@ -281,30 +285,31 @@ void RamLoader::untake(StreamReader& in, std::uint64_t first, std::size_t got)
 Result<void> RamLoader::compare(StreamReader& in, const system::RamBlock& block, std::uint64_t kind,
                                 std::uint64_t offset)
 {
-    std::array<std::byte, kPageSize> page{};
-    if (kind == kRamPage)
-        GW_TRY(in.get_bytes(page));
-    else if (const std::uint8_t fill = GW_TRY(in.get_u8()); kind != kRamZero || fill != 0)
-        return bad(in, fmt::format("Block {} is read-only here", block.id()));
-    if (std::memcmp(page.data(), block.host() + offset, kPageSize) != 0)
+    const auto differs = [&] {
         return bad(in, fmt::format("Block {} is read-only here, and its page at {:#x} differs",
                                    block.id(), offset));
+    };
+    std::array<std::byte, kPageSize> page{};
+    if (kind == kRamPage) {
+        GW_TRY(in.get_bytes(page));
+    } else {
+        if (const std::uint8_t fill = GW_TRY(in.get_u8()); kind != kRamZero || fill != 0)
+            return bad(in, fmt::format("Block {} is read-only here", block.id()));
+        // If ours is not zero, what lies in it comes next.
+        if (!is_zero(block.host() + offset, kPageSize)) {
+            if (GW_TRY(in.get_be64()) != (offset | kRamXbzrle | kRamContinue))
+                return differs();
+            GW_TRY(apply_difference(in, block, offset, page));
+        }
+    }
+    if (std::memcmp(page.data(), block.host() + offset, kPageSize) != 0)
+        return differs();
     ++pages_;
     return ok();
 }
 
-Result<void> RamLoader::load_zero(StreamReader& in, Block& block, std::uint64_t offset)
-{
-    const std::uint8_t fill = GW_TRY(in.get_u8());
-    if (fill != 0)
-        return bad(in, fmt::format("Found a zero page with value {}", fill));
-    std::byte* const page = block.block->host() + offset;
-    if (block.received[offset >> kPageBits] && !is_zero(page, kPageSize))
-        std::memset(page, 0, kPageSize);
-    return ok();
-}
-
-Result<void> RamLoader::load_xbzrle(StreamReader& in, Block& block, std::uint64_t offset)
+Result<void> RamLoader::apply_difference(StreamReader& in, const system::RamBlock& block,
+                                         std::uint64_t offset, std::span<std::byte, kPageSize> page)
 {
     const std::uint8_t encoding = GW_TRY(in.get_u8());
     const std::uint16_t length = GW_TRY(in.get_be16());
@@ -314,13 +319,43 @@ Result<void> RamLoader::load_xbzrle(StreamReader& in, Block& block, std::uint64_
         return bad(in, "Failed to load XBZRLE page - len overflow!");
     std::array<std::byte, kPageSize> difference;
     GW_TRY(in.get_bytes(std::span(difference).first(length)));
-    auto applied =
-        xbzrle_decode(std::span(difference).first(length),
-                      std::span<std::byte, kXbzrlePage>(block.block->host() + offset, kXbzrlePage));
+    auto applied = xbzrle_decode(std::span(difference).first(length), page);
     if (!applied)
         return bad(in, fmt::format("Failed to load XBZRLE page at {:#x} in block {}: {}", offset,
-                                   block.block->id(), applied.error().message()));
+                                   block.id(), applied.error().message()));
     return ok();
+}
+
+Result<void> RamLoader::load_page(StreamReader& in, Block& block, std::uint64_t offset)
+{
+    if (!block.received[offset >> kPageBits])
+        fills(block, offset, kPageSize);
+    return in.get_bytes_only({block.block->host() + offset, kPageSize});
+}
+
+Result<void> RamLoader::load_zero(StreamReader& in, Block& block, std::uint64_t offset)
+{
+    const std::uint8_t fill = GW_TRY(in.get_u8());
+    if (fill != 0)
+        return bad(in, fmt::format("Found a zero page with value {}", fill));
+    std::byte* const page = block.block->host() + offset;
+    if (!block.received[offset >> kPageBits])
+        blank_ = reinterpret_cast<std::uintptr_t>(page);
+    else if (!is_zero(page, kPageSize))
+        std::memset(page, 0, kPageSize);
+    return ok();
+}
+
+// Of a page that was only just zero and never touched it is the first content: mostly-zero pages
+// come as these two records.
+Result<void> RamLoader::load_xbzrle(StreamReader& in, Block& block, std::uint64_t offset)
+{
+    std::byte* const page = block.block->host() + offset;
+    if (reinterpret_cast<std::uintptr_t>(page) == blank_)
+        fills(block, offset, kPageSize);
+    blank_ = 0;
+    return apply_difference(in, *block.block, offset,
+                            std::span<std::byte, kPageSize>(page, kPageSize));
 }
 
 }  // namespace godwit::migration

@@ -41,13 +41,17 @@ private:
     Result<Block*> named_block(StreamReader& in);
     Result<void> compare(StreamReader& in, const system::RamBlock& block, std::uint64_t kind,
                          std::uint64_t offset);
+    Result<void> apply_difference(StreamReader& in, const system::RamBlock& block,
+                                  std::uint64_t offset,
+                                  std::span<std::byte, system::kPageSize> page);
     Result<void> load_ahead(StreamReader& in, Block& block, std::uint64_t offset);
     std::uint64_t prepare_ahead(const Block& block, std::uint64_t offset, std::uint64_t most,
                                 std::size_t come);
     Result<std::uint64_t> take_ahead(StreamReader& in, Block& block, std::uint64_t offset,
                                      std::size_t got);
-    void populate_ahead(const system::RamBlock& block, std::uint64_t offset, std::uint64_t bytes);
+    void fills(const Block& block, std::uint64_t offset, std::uint64_t bytes);
     void untake(StreamReader& in, std::uint64_t first, std::size_t got);
+    Result<void> load_page(StreamReader& in, Block& block, std::uint64_t offset);
     Result<void> load_zero(StreamReader& in, Block& block, std::uint64_t offset);
     Result<void> load_xbzrle(StreamReader& in, Block& block, std::uint64_t offset);
 
@@ -60,17 +64,19 @@ private:
     static constexpr std::uint64_t kMostAhead = 120;  // pages; with headers less than the buffer
     static constexpr unsigned kStreak = 4;            // pages in a row that make it worth a try
     unsigned streak_ = 0;
-    std::uint64_t streak_offset_ = 0;  // where it began
-    std::uint64_t next_offset_ = 0;    // that continues the streak
+    std::uint64_t next_offset_ = 0;  // that continues the streak
     std::uint64_t ahead_ = 16;
     std::vector<std::array<std::byte, 8>> ahead_headers_;
     std::vector<iovec> ahead_pieces_;  // a header and its page in turn
+    std::uintptr_t blank_ = 0;         // the page whose zero record came last, never touched yet
 
     // Populating ahead: host addresses
     static constexpr std::uint64_t kMostWanted = 4;  // chunks
-    std::uintptr_t settled_ = 0;                     // the chunk that is being filled
-    std::uintptr_t wanted_end_ = 0;                  // behind the last chunk asked for
-    Populator populator_;                            // last: its threads use the blocks
+    std::uintptr_t filled_from_ = 0;                 // what was filled in one piece, so far
+    std::uintptr_t filled_to_ = 0;
+    std::uintptr_t settled_ = 0;     // the chunk that is being filled
+    std::uintptr_t wanted_end_ = 0;  // behind the last chunk asked for
+    Populator populator_;            // last: its threads use the blocks
 };
 
 }  // namespace godwit::migration

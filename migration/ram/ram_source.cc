@@ -53,7 +53,12 @@ void RamSource::sync(bool last)
 {
     const std::int64_t since = env_.clock.now_ns();
     const std::uint64_t fresh = tracker_.sync(last);
-    ++syncs_;
+    if (++syncs_ > 1) {
+        const std::uint64_t spared = statistics_.spared_bytes;
+        cost_.pass_ended(pass_pages_, spared - spared_then_);
+        spared_then_ = spared;
+        pass_pages_ = 0;
+    }
     statistics_.dirty_sync_count = syncs_;
     count_remaining();
     sink_->pass_begins(syncs_);
@@ -67,13 +72,19 @@ void RamSource::count_remaining()
 
 Pending RamSource::pending_estimate() const
 {
-    return {.must_precopy = tracker_.dirty_pages() * kPageSize};
+    return {.must_precopy = cost_.bytes(tracker_.dirty_pages())};
 }
 
 Result<Pending> RamSource::pending_exact()
 {
     sync(false);
     return pending_estimate();
+}
+
+Result<void> RamSource::send(const BlockRun& run, bool last)
+{
+    pass_pages_ += run.pages.count;
+    return sink_->send(run, last);
 }
 
 Result<Progress> RamSource::iterate(StreamWriter& out, Budget& budget)
@@ -86,7 +97,7 @@ Result<Progress> RamSource::iterate(StreamWriter& out, Budget& budget)
         const std::uint64_t pages = budget.room(position) / kPageSize + 1;
         if (!tracker_.take_next(std::min(pages, kPagesAtOnce), run))
             break;
-        GW_TRY(sink_->send(run, false));
+        GW_TRY(send(run, false));
     }
     GW_TRY(sink_->flush());
     count_remaining();
@@ -103,7 +114,7 @@ Result<void> RamSource::complete(StreamWriter& out)
 {
     BlockRun run;
     while (tracker_.take_next(kPagesAtOnce, run))
-        GW_TRY(sink_->send(run, true));
+        GW_TRY(send(run, true));
     GW_TRY(sink_->flush());
     count_remaining();
     out.put_be64(kRamEos);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "migration/live_state.h"
+#include "migration/pacing/page_cost.h"
 #include "migration/ram/dirty_tracker.h"
 #include "migration/ram/page_sink.h"
 #include "migration/statistics.h"
@@ -32,6 +33,7 @@ public:
     RamSource(Environment& env, Statistics& statistics, RamObserver& observer, Options options);
 
     Result<void> setup(StreamWriter& out);
+    /// Bytes on the wire, as far as it is known what dirty pages take there.
     Pending pending_estimate() const;
     Result<Pending> pending_exact();
     Result<Progress> iterate(StreamWriter& out, Budget& budget);
@@ -42,6 +44,7 @@ public:
 private:
     void sync(bool last);
     void count_remaining();
+    Result<void> send(const BlockRun& run, bool last);
 
     Environment& env_;
     Statistics& statistics_;
@@ -50,6 +53,9 @@ private:
     DirtyTracker tracker_;
     std::unique_ptr<PageSink> sink_;
     std::uint64_t syncs_ = 0;
+    PageCost cost_;
+    std::uint64_t pass_pages_ = 0;   // sent since the last sync
+    std::uint64_t spared_then_ = 0;  // at the last sync
 };
 
 }  // namespace godwit::migration
