@@ -182,11 +182,16 @@ class Analyzer:
             raise StreamError(f"byte {at}: the footer says section {found}, the header said {section}")
 
     def ram(self, kind):
-        normal, zero, compressed, blocks, flushes = {}, {}, {}, [], 0
+        normal, zero, sparse, compressed, blocks, flushes = {}, {}, {}, {}, [], 0
+        zeroed = None  # the page of zeros that came last: what lies in it may come next
         while True:
             at = self.input.position
             word = self.input.be64()
             offset, flags = word & ~0xFFF, word & 0xFFF
+            filled = flags == XBZRLE | CONTINUE and zeroed == (self.block, offset // PAGE_SIZE)
+            if zeroed:
+                (sparse if filled else zero).setdefault(zeroed[0], Runs()).add(zeroed[1])
+                zeroed = None
             if flags == EOS:
                 break
             if flags == MEM_SIZE:
@@ -208,14 +213,15 @@ class Analyzer:
             elif action == ZERO:
                 if fill := self.input.u8():
                     raise StreamError(f"byte {at}: a zero page filled with {fill}")
-                zero.setdefault(self.block, Runs()).add(page)
+                zeroed = (self.block, page)
             elif action == XBZRLE:
                 self.input.u8()
                 self.input.skip(self.input.be16())
-                compressed.setdefault(self.block, Runs()).add(page)
+                if not filled:
+                    compressed.setdefault(self.block, Runs()).add(page)
             else:
                 raise StreamError(f"byte {at}: unknown page flags 0x{flags:x}")
-        found = {"pages": {"normal": normal, "zero": zero, "xbzrle": compressed}}
+        found = {"pages": {"normal": normal, "zero": zero, "mostly-zero": sparse, "xbzrle": compressed}}
         if blocks:
             found["blocks"] = blocks
         if flushes:

@@ -76,6 +76,16 @@ class AnalyzeStream(unittest.TestCase):
         self.assertEqual(part["pages"]["normal"]["r"].runs, [[2, 3]])
         self.assertEqual(part["pages"]["xbzrle"]["r"].count, 1)
 
+    def test_a_difference_right_behind_its_page_of_zeros_is_a_mostly_zero_page(self):
+        difference = b"\x01" + b"\x00\x03" + b"\x05\x01a"
+        part = elements(small_stream(be64(0x0002) + str8("r") + b"\0" + be64(0x0060) + difference  # a pair
+                                     + be64(0x1022) + b"\0"  # zeros
+                                     + be64(0x2022) + b"\0" + be64(0x3060) + difference  # zeros; of another page
+                                     + be64(0x3022) + b"\0"))[3]  # zeros, the last record
+        self.assertEqual(part["pages"]["mostly-zero"]["r"].runs, [[0, 1]])
+        self.assertEqual(part["pages"]["zero"]["r"].runs, [[1, 4]])
+        self.assertEqual(part["pages"]["xbzrle"]["r"].runs, [[3, 4]])
+
     def test_fields_have_names_values_and_places(self):
         data = small_stream(b"")
         fields = {name: (offset, value) for name, offset, _, value in elements(data)[6]["fields"]}

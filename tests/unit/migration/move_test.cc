@@ -4,6 +4,7 @@
 #include "tests/unit/migration/test_machine.h"
 #include "util/unique_fd.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -140,6 +141,51 @@ TEST(Move, XbzrleSendsDifferencesAndLosesNothing)
     EXPECT_GT(report.statistics->xbzrle_pages, 0u);
 }
 
+TEST(Move, MostlyZeroPagesTakeLittleAndLoseNothing)
+{
+    for (const bool xbzrle : {false, true}) {
+        TestMachine a(8 << 20);
+        TestMachine b(8 << 20);
+        if (xbzrle)
+            a.enable({Capability::Xbzrle});
+        std::memset(b.ram->host(), 0x5a, b.ram->used_length());
+        for (std::uint64_t page = 0; page < 2048; ++page)
+            if (page % 64 == 5)
+                std::memset(a.ram->host() + page * 4096, 0x77, 4096);
+            else
+                a.write(page, page + 1);
+        a.start_guest();
+        std::uint64_t round = 0;
+        a.dirty.on_sync = [&](bool) {
+            if (++round > 6)
+                return;
+            for (std::uint64_t page = 0; page < 1000; ++page)
+                a.write(page, round % 3 == 0 && page % 2 == 0 ? 0 : page * 31 + round);
+        };
+        move(a, b);
+        EXPECT_EQ(std::memcmp(a.ram->host(), b.ram->host(), a.ram->used_length()), 0);
+        const Statistics& s = *a.service->report().statistics;
+        EXPECT_GE(s.mostly_zero_pages, 2016u);
+        EXPECT_GE(s.normal_pages, s.mostly_zero_pages + 32);
+        EXPECT_LT(s.mostly_zero_bytes, s.mostly_zero_pages * 40);
+        EXPECT_EQ(s.mostly_zero_bytes + s.spared_bytes, s.mostly_zero_pages * (4096 + 8));
+        EXPECT_LT(s.transferred, (s.normal_pages - s.mostly_zero_pages) * 4104 + (1u << 20));
+    }
+}
+
+TEST(Move, WithoutZeroDetectionPagesGoWhole)
+{
+    TestMachine a;
+    TestMachine b;
+    a.set({.zero_page_detection = ZeroPageDetection::None});
+    for (std::uint64_t page = 0; page < 256; ++page)
+        a.write(page, page + 1);
+    move(a, b);
+    EXPECT_EQ(std::memcmp(a.ram->host(), b.ram->host(), a.ram->used_length()), 0);
+    EXPECT_EQ(a.service->report().statistics->mostly_zero_pages, 0u);
+    EXPECT_GE(a.service->report().statistics->normal_pages, 256u);
+}
+
 TEST(Move, UntouchedPagesAreNeitherSentNorPopulated)
 {
     TestMachine a(256u << 20);
@@ -205,18 +251,17 @@ TEST(Move, TwoAtOnceDoNotMeet)
 }
 
 // A destination whose second block is a file that must not be written.
-void move_to_read_only(std::byte there, std::string& error)
+void move_to_read_only(const std::vector<std::byte>& here, const std::vector<std::byte>& there,
+                       std::string& error)
 {
     char path[] = "/tmp/gw-read-only-XXXXXX";
     const UniqueFd file(::mkstemp(path));
     ASSERT_TRUE(file);
-    const std::vector<std::byte> content(64 << 10, there);
-    ASSERT_EQ(::write(file.get(), content.data(), content.size()),
-              static_cast<ssize_t>(content.size()));
+    ASSERT_EQ(::write(file.get(), there.data(), there.size()), static_cast<ssize_t>(there.size()));
     TestMachine a;
     TestMachine b;
     auto* const sent = a.memory.create({.id = "rom", .used_length = 64 << 10}).value();
-    std::memset(sent->host(), 0x77, sent->used_length());
+    std::memcpy(sent->host(), here.data(), here.size());
     ASSERT_TRUE(b.memory.create({.id = "rom",
                                  .used_length = 64 << 10,
                                  .source = system::RamSource::File,
@@ -232,20 +277,41 @@ void move_to_read_only(std::byte there, std::string& error)
     ::unlink(path);
 }
 
+constexpr std::size_t kRom = 64 << 10;
+
+// Every kind of page: full, zeros, a word between zeros.
+std::vector<std::byte> rom()
+{
+    std::vector<std::byte> content(kRom);
+    std::fill_n(content.begin(), 8192, std::byte{0x77});
+    content[12288 + 40] = std::byte{1};
+    return content;
+}
+
 TEST(ReadOnlyBlock, LoadsWhenTheContentsAreTheSame)
 {
     std::string error;
-    ASSERT_NO_FATAL_FAILURE(move_to_read_only(std::byte{0x77}, error));
+    ASSERT_NO_FATAL_FAILURE(move_to_read_only(rom(), rom(), error));
     EXPECT_EQ(error, "");
 }
 
 TEST(ReadOnlyBlock, RefusesOtherContentsByName)
 {
+    for (const std::size_t at : {std::size_t{0}, std::size_t{12288}}) {
+        auto other = rom();
+        other[at + 40] = std::byte{2};
+        std::string error;
+        ASSERT_NO_FATAL_FAILURE(move_to_read_only(rom(), other, error));
+        EXPECT_NE(error.find("Block rom is read-only here, and its page at 0x" +
+                             std::string(at == 0 ? "0" : "3000") + " differs"),
+                  std::string::npos)
+            << error;
+    }
+    auto other = rom();
+    other[16384] = std::byte{2};  // zeros there
     std::string error;
-    ASSERT_NO_FATAL_FAILURE(move_to_read_only(std::byte{0x11}, error));
-    EXPECT_NE(error.find("Block rom is read-only here, and its page at 0x0 differs"),
-              std::string::npos)
-        << error;
+    ASSERT_NO_FATAL_FAILURE(move_to_read_only(rom(), other, error));
+    EXPECT_NE(error.find("its page at 0x4000 differs"), std::string::npos) << error;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // Limits, convergence and patience, on a clock that only passes while somebody waits.
 #include "migration/live_state.h"
 #include "migration/pacing/auto_converge.h"
+#include "migration/pacing/page_cost.h"
 #include "migration/pacing/rate_limit.h"
 #include "migration/pacing/switchover.h"
 #include "tests/unit/migration/test_machine.h"
@@ -125,6 +126,41 @@ TEST(Pacing, KeepsToTheBandwidth)
     // Waiting for the other thread's answer, up to three seconds, passes on the fake clock too.
     EXPECT_LE(ms, 4200 + 3000);
     EXPECT_EQ(std::memcmp(a.ram->host(), b.ram->host(), a.ram->used_length()), 0);
+}
+
+TEST(Pacing, TheLimitCountsMostlyZeroPagesWhole)
+{
+    FakeClock clock;
+    TestMachine a(4 << 20, &clock);
+    TestMachine b(4 << 20, &clock);
+    for (std::uint64_t page = 0; page < 1024; ++page)
+        a.write(page, page + 1);
+    a.set({.max_bandwidth = 1 << 20});
+    const std::int64_t before = clock.now_ns();
+    move(a, b);
+    EXPECT_GE((clock.now_ns() - before) / kMs, 3700);
+    EXPECT_LT(a.service->report().statistics->transferred, 256u << 10);
+}
+
+TEST(PageCost, IsThatOfTheDearerOfTheLastTwoPassesBehindTheFirst)
+{
+    constexpr std::uint64_t kPage = system::kPageSize;
+    PageCost cost;
+    EXPECT_EQ(cost.bytes(10), 10 * kPage);
+    cost.pass_ended(1000, 1000 * kPage);  // the first tells nothing
+    EXPECT_EQ(cost.bytes(10), 10 * kPage);
+    cost.pass_ended(1000, 750 * kPage);
+    EXPECT_EQ(cost.bytes(1000), 250 * kPage);
+    cost.pass_ended(1000, 900 * kPage);
+    EXPECT_EQ(cost.bytes(1000), 250 * kPage);
+    cost.pass_ended(10, 0);  // too few to tell
+    EXPECT_EQ(cost.bytes(1000), 250 * kPage);
+    cost.pass_ended(1000, 500 * kPage);
+    EXPECT_EQ(cost.bytes(1000), 500 * kPage);
+    cost.pass_ended(1000, 1000 * kPage);
+    cost.pass_ended(1000, 1000 * kPage);
+    EXPECT_GT(cost.bytes(1), 0u);
+    EXPECT_EQ(cost.bytes(0), 0u);
 }
 
 TEST(Pacing, ALiftedLimitActsAtOnce)

@@ -73,6 +73,20 @@ public:
         std::fill_n(memory.begin() + static_cast<std::ptrdiff_t>(index * kPageSize), kPageSize,
                     std::byte{0});
     }
+    // Two bytes between zeros.
+    void mostly_zero(std::uint64_t index)
+    {
+        zero(index);
+        const std::array<std::uint8_t, 2> content = {static_cast<std::uint8_t>(random_()),
+                                                     static_cast<std::uint8_t>(index)};
+        header(index << kPageBits | kRamXbzrle);
+        out_.put_u8(kXbzrleEncoding);
+        out_.put_be16(4);
+        for (const std::uint8_t byte : {std::uint8_t{100}, std::uint8_t{2}, content[0], content[1]})
+            out_.put_u8(byte);
+        memory[index * kPageSize + 100] = std::byte{content[0]};
+        memory[index * kPageSize + 101] = std::byte{content[1]};
+    }
     void word(std::uint64_t value) { out_.put_be64(value); }
     std::vector<std::byte> take() { return out_.take(); }
     std::uint64_t random(std::uint64_t below) { return random_() % below; }
@@ -145,6 +159,54 @@ TEST(RamLoader, LoadsTheSameHoweverTheBytesArrive)
         EXPECT_EQ(to.loader.pages_loaded(), 300 + 300 + 200 + kPages - 500);
         EXPECT_EQ(in.position(), bytes.size() - 8);
         EXPECT_EQ(in.get_be64().value_or(0), 0x1234567890abcdef);
+    }
+}
+
+TEST(RamLoader, MostlyZeroPagesArriveWhateverWasThereBefore)
+{
+    Recording recording;
+    for (std::uint64_t i = 0; i < 300; ++i)
+        recording.mostly_zero(i);
+    for (std::uint64_t i = 300; i < 600; ++i)
+        i % 5 == 0 ? recording.mostly_zero(i) : i % 7 == 0 ? recording.zero(i) : recording.page(i);
+    for (std::uint64_t i = 0; i < 900; i += 3)
+        recording.mostly_zero(i);
+    for (std::uint64_t i = 100; i < 400; i += 7)
+        recording.page(i);
+    recording.word(kRamEos);
+    const auto bytes = recording.take();
+    for (const auto& portions : kPortions) {
+        Loading to;
+        PortionSource source(bytes, portions);
+        stream::StreamReader in(source, 512 * 1024);
+        const auto loaded = to.load(in);
+        ASSERT_TRUE(loaded) << loaded.error().message();
+        EXPECT_TRUE(to.holds(recording.memory)) << portions[0];
+    }
+}
+
+TEST(RamLoader, ADifferenceThatLeavesItsPageOrTheStreamIsRefused)
+{
+    for (const std::vector<int>& difference :
+         {std::vector<int>{0xff, 0x1f, 2, 1, 1}, {1, 0}, {0x80}, {5, 3, 1}, {1, 1, 9, 0, 1, 9}}) {
+        Recording recording;
+        recording.mostly_zero(0);
+        recording.zero(1);
+        recording.word(1 << kPageBits | kRamXbzrle | kRamContinue);
+        auto bytes = recording.take();
+        const std::vector<std::byte> expected = recording.memory;
+        bytes.insert(bytes.end(), {std::byte{1}, std::byte{0}, std::byte(difference.size())});
+        for (const int byte : difference)
+            bytes.push_back(std::byte(byte));
+        Loading to;
+        stream::StreamReader in(bytes);
+        const auto loaded = to.load(in);
+        ASSERT_FALSE(loaded);
+        EXPECT_THAT(loaded.error().message(),
+                    testing::HasSubstr("Failed to load XBZRLE page at 0x1000 in block ram"));
+        EXPECT_EQ(std::memcmp(to.machine.ram->host() + 2 * kPageSize,
+                              expected.data() + 2 * kPageSize, (kPages - 2) * kPageSize),
+                  0);
     }
 }
 
@@ -242,18 +304,20 @@ TEST(RamLoader, OldContentsOfAFileAreGoneWhereNoRecordComes)
     Recording recording;
     recording.page(3);
     recording.zero(4);
+    recording.mostly_zero(5);
+    recording.mostly_zero(6);
     recording.page(700);
     recording.word(kRamEos);
     const auto bytes = recording.take();
     for (const bool shared : {false, true}) {
         LoadingIntoFile to(shared);
-        ASSERT_EQ(to.machine.ram->host()[5 * kPageSize], std::byte{0x5a});
+        ASSERT_EQ(to.machine.ram->host()[7 * kPageSize], std::byte{0x5a});
         stream::StreamReader in(bytes);
         const auto loaded = to.load(in);
         ASSERT_TRUE(loaded) << loaded.error().message();
         EXPECT_TRUE(to.holds(recording.memory)) << shared;
         // What a private mapping hides stays in the file.
-        EXPECT_EQ(to.in_file(5 * kPageSize), shared ? std::byte{0} : std::byte{0x5a});
+        EXPECT_EQ(to.in_file(7 * kPageSize), shared ? std::byte{0} : std::byte{0x5a});
     }
 }
 
@@ -327,6 +391,37 @@ TEST(Populator, WhatIsSettledIsNotPopulatedAnyMore)
         populator.settle(machine.ram->host() + i * Populator::kChunk);
     const std::uint64_t before = present(*machine.ram, {0, 64 * kChunkPages});
     EXPECT_EQ(populator.populated() * kChunkPages, before);
+}
+
+TEST(RamLoader, PopulatesAheadOfMostlyZeroPagesWithinTheSameBounds)
+{
+    constexpr std::uint64_t kComes = 24 * Populator::kChunk;
+    constexpr std::array kDifference = {std::byte{1}, std::byte{0}, std::byte{3},
+                                        std::byte{9}, std::byte{1}, std::byte{7}};
+    stream::StreamWriter out;
+    out.put_be64(kRamZero);
+    out.put_str8("big");
+    out.put_u8(0);
+    for (std::uint64_t at = 0; at < kComes; at += kPageSize) {
+        if (at != 0) {
+            out.put_be64(at | kRamZero | kRamContinue);
+            out.put_u8(0);
+        }
+        out.put_be64(at | kRamXbzrle | kRamContinue);
+        out.put_bytes(kDifference);
+    }
+    out.put_be64(kRamEos);
+    const auto bytes = out.take();
+    Loading to;
+    system::RamBlock* big =
+        to.machine.memory.create({.id = "big", .used_length = 4 * kComes}).value();
+    PortionSource source(bytes, {512 * 1024});
+    stream::StreamReader in(source, 512 * 1024);
+    const auto loaded = to.load(in);
+    ASSERT_TRUE(loaded) << loaded.error().message();
+    for (std::uint64_t at = 0; at < kComes; at += kPageSize)
+        ASSERT_EQ(big->host()[at + 9], std::byte{7}) << at;
+    EXPECT_LE(present(*big, {0, big->page_count()}), (kComes + 4 * Populator::kChunk) / kPageSize);
 }
 
 TEST(RamLoader, TakesLittleMoreMemoryThanComes)
