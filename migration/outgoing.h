@@ -189,6 +189,7 @@ private:
     std::int64_t look_ns_ = 0;  // what the last exact look took
     std::int64_t way_ns_ = 0;   // and the way there and back before it
     std::uint32_t arrivals_ = 0;
+    std::uint64_t arrived_spared_ = 0;  // of Statistics::spared_bytes the destination has this much
     AutoConverge converge_;
     std::int64_t window_start_ = 0;
     std::uint64_t window_bytes_ = 0;

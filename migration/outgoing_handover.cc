@@ -27,6 +27,8 @@ constexpr std::int64_t kSliceNs = 50 * kMs;
 // Before the guest stops: what may still lie in our queue, and how long what left it may take.
 constexpr std::uint32_t kShortQueue = 32 * 1024;
 constexpr std::int64_t kMomentNs = 5 * kMs;
+// Bytes of memory a second that any destination fills.
+constexpr double kLeastWork = 256e6;
 
 // More is under way than a way of this length holds: it waits before the narrowest part.
 bool queues_on_the_way(const io::Channel& channel)
@@ -95,7 +97,9 @@ Result<void> Outgoing::await_answer()
 // The guest is not to stand still while bytes that were sent before wait for the link: they go
 // first, and the look at the dirty log that decides comes afterwards. The link is kept busy until
 // the queues on our side and on the way are short; what the way itself holds, and what the
-// destination has not read yet, is waited for as long as that is a matter of a moment.
+// destination has not read yet, is waited for as long as that is a matter of a moment. Mostly-zero
+// pages are few bytes in its queue but as much work as others, so they are waited for as long as a
+// slow destination may need for that much memory.
 Result<void> Outgoing::await_arrival()
 {
     const bool answers = peer_ == Peer::Godwit || peer_ == Peer::Qemu;
@@ -112,13 +116,21 @@ Result<void> Outgoing::await_arrival()
     if (!answers)
         return ok();
     const std::int64_t asked = p_.env.clock.now_ns();
+    const std::uint64_t spared = statistics_.spared_bytes;
+    const auto work_ns =
+        static_cast<std::int64_t>(static_cast<double>(spared - arrived_spared_) / kLeastWork * 1e9);
     const auto met = [&] {
         return signals_.arrived == value || signals_.path_ended || signals_.shut ||
                signals_.cancelled || signals_.path_error;
     };
     for (std::int64_t wait = kMomentNs; !wait_for(p_.env.clock, signals_, wait, met); wait = kMs)
-        if (!queues_on_the_way(*channel_))
+        if (!queues_on_the_way(*channel_) && p_.env.clock.now_ns() - asked >= work_ns)
             break;
+    {
+        const std::lock_guard guard(signals_.mutex);
+        if (signals_.arrived == value)
+            arrived_spared_ = spared;
+    }
     way_ns_ = p_.env.clock.now_ns() - asked;
     if (p_.env.clock.now_ns() - since > kMs)
         p_.timeline->lasted(TimelineKind::Switchover, "drained", since);
