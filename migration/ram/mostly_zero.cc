@@ -4,6 +4,15 @@
 #include <bit>
 #include <cstring>
 
+// A vCPU may write the page while it is read; see the header for why that is harmless.
+#if defined(__clang__)
+#define GW_READS_A_LIVE_PAGE __attribute__((no_sanitize("thread")))
+#elif defined(__SANITIZE_THREAD__)
+#define GW_READS_A_LIVE_PAGE __attribute__((no_sanitize_thread))
+#else
+#define GW_READS_A_LIVE_PAGE
+#endif
+
 namespace godwit::migration {
 
 namespace {
@@ -13,7 +22,7 @@ constexpr std::size_t kLine = 64;
 // Zeros that are cheaper between the bytes around them than as a run of their own.
 constexpr std::size_t kShortGap = 4;
 
-std::uint64_t word_at(const std::byte* data) noexcept
+GW_READS_A_LIVE_PAGE std::uint64_t word_at(const std::byte* data) noexcept
 {
     std::uint64_t word;
     std::memcpy(&word, data, sizeof word);
@@ -23,7 +32,7 @@ std::uint64_t word_at(const std::byte* data) noexcept
 /// A cache line as four 16-byte lanes; the compiler keeps them in vector registers.
 using Lanes = std::uint64_t __attribute__((vector_size(16)));
 
-Lanes lanes_at(const std::byte* data) noexcept
+GW_READS_A_LIVE_PAGE Lanes lanes_at(const std::byte* data) noexcept
 {
     Lanes lanes;
     std::memcpy(&lanes, data, sizeof lanes);
@@ -43,14 +52,7 @@ std::byte* put_length(std::byte* out, std::size_t length) noexcept
 
 }  // namespace
 
-// A vCPU may write the page while it is read; see the header for why that is harmless.
-#if defined(__clang__)
-__attribute__((no_sanitize("thread")))
-#elif defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize_thread))
-#endif
-PageContent
-PageReader::read(const std::byte* page) noexcept
+GW_READS_A_LIVE_PAGE PageContent PageReader::read(const std::byte* page) noexcept
 {
     const std::uint64_t first = word_at(page);
     const std::uint64_t middle = word_at(page + kXbzrlePage / 2);
@@ -72,12 +74,7 @@ PageReader::read(const std::byte* page) noexcept
 }
 
 // Copies the lines that are not zero; false if there are too many.
-#if defined(__clang__)
-__attribute__((no_sanitize("thread")))
-#elif defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize_thread))
-#endif
-bool PageReader::take_lines(const std::byte* page) noexcept
+GW_READS_A_LIVE_PAGE bool PageReader::take_lines(const std::byte* page) noexcept
 {
     std::size_t lines = 0;
     for (std::size_t at = 0; at < kXbzrlePage; at += kLine) {

@@ -85,7 +85,7 @@ TEST(MostlyZero, TheMostThatIsTakenFitsAndOneLineMoreDoesNot)
 TEST(MostlyZero, AnythingThatFitsComesBack)
 {
     std::mt19937 random(7);
-    for (int turn = 0; turn < 20000; ++turn) {
+    for (int turn = 0; turn < 4000; ++turn) {
         Page page{};
         const unsigned lines = 1 + random() % PageReader::kMostLines;
         for (unsigned i = 0; i < lines; ++i) {
@@ -136,7 +136,7 @@ TEST(MostlyZero, APageThatChangesMeanwhileGivesAValidDifference)
     });
     PageReader reader;
     unsigned seen = 0;
-    for (int i = 0; i < 20000; ++i) {
+    for (int i = 0; i < 4000; ++i) {
         if (reader.read(page.data()) != PageContent::MostlyZero)
             continue;
         ++seen;
