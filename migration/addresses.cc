@@ -71,6 +71,14 @@ Result<io::Address> main_channel(const std::vector<MigrationChannel>& channels)
     return from_qapi(main->addr);
 }
 
+// What was opened beforehand connects once.
+Result<io::ChannelPtr> once(io::ChannelPtr& channel)
+{
+    if (!channel)
+        return Error(Errc::Closed, "it cannot be opened again");
+    return std::move(channel);
+}
+
 // A member of the set may be a file, a pipe or a socket. The set stays as long as whoever connects
 // lives, even if the client removes its members meanwhile.
 Result<Connect> open_fdset(const io::FileAddress& file, int flags, system::FdStore& fds)
@@ -86,15 +94,14 @@ Result<Connect> open_fdset(const io::FileAddress& file, int flags, system::FdSto
     // Without an offset it goes on where the client's descriptor stands.
     if (file.offset != 0)
         GW_TRY(channel->seek(file.offset));
-    return Connect(
-        [c = std::move(channel), in_use = std::move(opened.in_set)](
-            const io::Patience&) mutable -> Result<io::ChannelPtr> { return std::move(c); });
+    return Connect([c = std::move(channel), in_use = std::move(opened.in_set)](
+                       const io::Patience&) mutable -> Result<io::ChannelPtr> { return once(c); });
 }
 
 Connect already(io::ChannelPtr channel)
 {
     return [c = std::move(channel)](const io::Patience&) mutable -> Result<io::ChannelPtr> {
-        return std::move(c);
+        return once(c);
     };
 }
 

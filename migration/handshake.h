@@ -20,6 +20,9 @@ inline constexpr std::uint32_t kGodwitStay = 0x47577334;  // "GWs4"
 inline constexpr std::uint32_t kGodwitReady = 0x47577232;  // "GWr2"
 /// Source: the guest is yours. The value of a PING behind the description.
 inline constexpr std::uint32_t kGodwitGo = 0x47576733;  // "GWg3"
+/// Source, to a destination that gave a ticket: I know what became of the guest. The value of the
+/// last PING, behind SHUT.
+inline constexpr std::uint32_t kGodwitThanks = 0x47576b35;  // "GWk5"
 /// Source: has all this arrived? With a number in the last byte; anybody echoes it.
 inline constexpr std::uint32_t kArrived = 0x47576100;  // "GWa" and the number
 inline constexpr std::uint32_t kArrivedMask = 0xffffff00;

@@ -13,6 +13,7 @@
 #include "system/run_state.h"
 #include "system/yank.h"
 
+#include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
 
@@ -66,13 +67,6 @@ private:
 };
 
 constexpr std::int64_t kSampleNs = 100'000'000;
-// How long a source has to hear why its guest is refused.
-constexpr std::chrono::milliseconds kHearing{1000};
-bool is_check(std::span<const std::byte> head)
-{
-    stream::StreamReader in(head);
-    return in.get_be32().value_or(0) == kCheckMagic;
-}
 
 constexpr std::size_t kReadAhead = std::size_t{512} << 10;
 
@@ -139,13 +133,17 @@ Result<void> Incoming::take_over()
         StreamReader in(source, kReadAhead);
         // A connection counts once something comes through it.
         auto head = in.peek(4);
-        if (config_.accepts_again && p_.env.facts && head && is_check(*head)) {
+        const std::uint32_t magic =
+            config_.accepts_again && head && head->size() >= 4 ? stream::payload_be32(*head) : 0;
+        if (magic == kCheckMagic && p_.env.facts) {
             serve_visitor(in);
             continue;
         }
+        if (magic == kQuestionMagic) {
+            serve_question(in);
+            continue;
+        }
         p_.timeline->lasted(TimelineKind::Connect, "main", since);
-        if (config_.accepts_again)
-            accept_ = nullptr;  // the listener goes with it
         GW_TRY(p_.status.apply(Event::SetupDone));
         GW_TRY(std::move(head));
         return take_stream(in);
@@ -281,21 +279,6 @@ Result<void> Incoming::reply_be32(ReturnMessage type, std::uint32_t value)
     return reply(type, out.take());
 }
 
-// Tells a Godwit that everything is here, and waits for the guest to be ours. Until then the source
-// can take back.
-Result<void> Incoming::agree(StreamReader& in)
-{
-    if (auto said = reply_be32(ReturnMessage::Pong, kGodwitReady); !said)
-        return in.error_here(Errc::Io, std::move(said).error().message());
-    const std::uint8_t type = GW_TRY(with_context(in.get_u8(), "the source took the guest back"));
-    if (type != static_cast<std::uint8_t>(SectionType::Command))
-        return in.error_here(Errc::BadFormat, "no handover from the source");
-    const stream::CommandFrame frame = GW_TRY(stream::read_command(in));
-    if (frame.command != stream::Command::Ping || stream::payload_be32(frame.payload) != kGodwitGo)
-        return in.error_here(Errc::BadFormat, "no handover from the source");
-    return ok();
-}
-
 // What the source's globalstate says about the guest.
 Result<void> Incoming::start_guest()
 {
@@ -327,41 +310,6 @@ void Incoming::clean_up() noexcept
     set_up_.clear();
 }
 
-// A Godwit is told why, and reads it before the connection is gone: closing with bytes unread would
-// take the message back (TCP resets), so what still comes is thrown away for a moment.
-void Incoming::explain(const Error& error)
-{
-    if (peer_godwit_) {
-        const std::string_view text =
-            std::string_view(error.message()).substr(0, stream::kMaxReturnPayload);
-        (void)reply(ReturnMessage::GodwitError, std::as_bytes(std::span(text)));
-    }
-    tell_timeline();
-    (void)reply_be32(ReturnMessage::Shut, 1u);
-    if (!peer_godwit_ || !channel_->has(io::Feature::Shutdown))
-        return;
-    (void)channel_->shutdown(io::Shutdown::Write);
-    channel_->set_patience({.cancel = cancel_, .deadline = io::deadline_in(kHearing)});
-    std::vector<std::byte> ignored(kReadAhead);
-    for (;;) {
-        const auto got = channel_->read_some(ignored);
-        if (!got || *got == 0)
-            return;
-    }
-}
-
-// What the source will show beside its own. A source that does not read it must not hold us up.
-void Incoming::tell_timeline()
-{
-    if (!timeline_wanted_)
-        return;
-    channel_->set_patience({.cancel = cancel_, .deadline = io::deadline_in(kHearing)});
-    for (const std::vector<std::byte>& piece : encode_timeline(*p_.timeline))
-        if (!reply(ReturnMessage::GodwitTimeline, piece))
-            break;
-    channel_->set_patience({.cancel = cancel_, .deadline = {}});
-}
-
 void Incoming::finish(Result<void> result)
 {
     clean_up();
@@ -380,10 +328,13 @@ void Incoming::finish(Result<void> result)
         if (return_path_)
             if (auto said = reply_be32(ReturnMessage::Shut, 0u); !said)
                 p_.env.log.warn(said.error().message());
+        const bool asks = ticket_ && !thanked();
         yankable_.reset();
         if (channel_)
             (void)channel_->close();
         channel_.reset();
+        if (asks)
+            stay_for_questions(Fate::Started);
         accept_ = nullptr;
         return;
     }
@@ -401,13 +352,16 @@ void Incoming::finish(Result<void> result)
     p_.timeline->set_error(error.message());
     if (!stopping_)
         p_.env.log.error("load of migration failed: " + error.message());
-    if (return_path_)
-        explain(error);
+    const bool heard_out = return_path_ && explain(error);
     yankable_.reset();
     channel_.reset();
-    accept_ = nullptr;
+    if (!ticket_)
+        accept_ = nullptr;
     if (auto moved = p_.status.apply(Event::Fail); !moved)
         p_.env.log.report(moved.error());
+    if (ticket_ && !heard_out)
+        stay_for_questions(Fate::Refused);
+    accept_ = nullptr;
     if (config_.exit_on_error && !stopping_ && p_.env.exit_with_failure)
         p_.env.exit_with_failure();
 }

@@ -5,6 +5,7 @@
 
 #include "io/channel.h"
 #include "migration/environment.h"
+#include "migration/fate.h"
 #include "migration/insight/timeline.h"
 #include "migration/live_state.h"
 #include "migration/section_sizes.h"
@@ -73,6 +74,9 @@ private:
     void run();
     Result<void> take_over();
     void serve_visitor(stream::StreamReader& in);
+    void serve_question(stream::StreamReader& in);
+    bool thanked();
+    void stay_for_questions(Fate fate);
     Result<void> take_stream(stream::StreamReader& in);
     void hear_greeting(stream::StreamReader& in);
     Result<void> load_stream(stream::StreamReader& in);
@@ -91,7 +95,7 @@ private:
     Result<void> start_guest();
     void approve();
     Result<void> answer_ping(stream::StreamReader& in, std::uint32_t value);
-    void explain(const Error& error);
+    bool explain(const Error& error);
     Result<void> reply_be32(stream::ReturnMessage type, std::uint32_t value);
     Result<void> reply(stream::ReturnMessage type, std::span<const std::byte> payload);
     void finish(Result<void> result);
@@ -124,6 +128,8 @@ private:
     bool peer_godwit_ = false;      // the source says it is a Godwit
     bool timeline_wanted_ = false;  ///< the source asked for our clock
     bool peer_stays_ = false;       // and it knows that we are: it waits for our word
+
+    std::optional<Ticket> ticket_;  // by which the source may ask what became of the guest
 
     std::mutex reply_mutex_;          // SWITCHOVER_ACK may come from a handler's thread
     unsigned approvals_missing_ = 0;  // reply_mutex_

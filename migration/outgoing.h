@@ -127,6 +127,9 @@ private:
     Result<void> let_go();
     Result<void> give_to_godwit();
     Result<void> await_shut();
+    Result<void> settle(Error broken);
+    std::optional<Fate> ask_again();
+    void thank();
     std::optional<std::uint32_t> hear_out_peer();
     bool answered() const noexcept { return has(Capability::ReturnPath) || peer_ == Peer::Godwit; }
 

@@ -7,6 +7,7 @@
 #include "util/units.h"
 
 #include <algorithm>
+#include <chrono>
 #include <fmt/format.h>
 
 namespace godwit::migration {
@@ -23,6 +24,8 @@ constexpr std::int64_t kQemuClosesNs = 5000 * kMs;
 constexpr std::int64_t kSilentClosesNs = 1000 * kMs;
 // How long a destination that broke off has to say why.
 constexpr std::int64_t kReasonNs = 1000 * kMs;
+// How long a destination has that is asked again what became of the guest. It stays for longer.
+constexpr std::chrono::milliseconds kAnswerAgain{4000};
 constexpr std::int64_t kSliceNs = 50 * kMs;
 // Before the guest stops: what may still lie in our queue, and how long what left it may take.
 constexpr std::uint32_t kShortQueue = 32 * 1024;
@@ -202,10 +205,9 @@ Result<void> Outgoing::hand_over()
     }
     if (end)
         end = answered() ? await_shut() : let_go();
+    thank();
     if (!end && gone_)
-        return std::move(end).error().context(
-            "after the handover; the destination may be running the guest: look there, and 'cont' "
-            "here only if it does not");
+        end = settle(std::move(end).error());
     GW_TRY(std::move(end));
     // Only a Godwit says when it had everything, and not just that its guest runs.
     if (peer_ == Peer::Godwit)
@@ -255,6 +257,66 @@ Result<void> Outgoing::await_shut()
         return Error(Errc::Io, "the destination failed to load");
     return Error(*signals_.path_error)
         .context(fmt::format("all {} bytes were sent", out_->position()));
+}
+
+// The connection broke when the guest may have been given away. A destination that gave a ticket
+// has decided what becomes of it, once, and can be asked over a new connection.
+Result<void> Outgoing::settle(Error broken)
+{
+    const std::int64_t since = p_.env.clock.now_ns();
+    const std::optional<Fate> fate = ask_again();
+    p_.timeline->lasted(TimelineKind::Switchover, "asked again", since);
+    if (fate == Fate::Started) {
+        p_.env.log.warn(std::move(broken)
+                            .context("during the handover; the destination says that it runs the "
+                                     "guest")
+                            .message());
+        return ok();
+    }
+    if (fate == Fate::Refused) {
+        gone_ = false;
+        return std::move(broken).context(
+            "during the handover; the destination says that it did not start the guest");
+    }
+    return std::move(broken).context(
+        "after the handover; the destination may be running the guest: look there, and 'cont' "
+        "here only if it does not");
+}
+
+// Nothing when there is no answer, or none that helps.
+std::optional<Fate> Outgoing::ask_again()
+{
+    std::optional<Ticket> ticket;
+    {
+        const std::lock_guard guard(signals_.mutex);
+        ticket = signals_.ticket;
+    }
+    if (!ticket)
+        return std::nullopt;
+    // It reads the end there, if it still reads.
+    (void)channel_->shutdown(io::Shutdown::Both);
+    const io::Patience patience{.cancel = cancel_, .deadline = io::deadline_in(kAnswerAgain)};
+    const auto channel = connect_(patience);
+    if (!channel || !*channel)
+        return std::nullopt;
+    (*channel)->set_patience(patience);
+    const auto fate = ask_fate(**channel, *ticket);
+    if (!fate)
+        p_.env.log.warn(fate.error().message());
+    return fate ? std::optional(*fate) : std::nullopt;
+}
+
+// A destination that gave a ticket need not wait for a question.
+void Outgoing::thank()
+{
+    {
+        const std::lock_guard guard(signals_.mutex);
+        if (!signals_.ticket || !signals_.shut)
+            return;
+    }
+    stream::StreamWriter out;
+    stream::write_command_be32(out, Command::Ping, kGodwitThanks);
+    (void)channel_->write_all(out.take());
 }
 
 // Nobody need say anything. But closing while an answer comes would take back what is under way

@@ -6,6 +6,7 @@
 #include "migration/stream/channel_stream.h"
 #include "migration/stream/sections.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace godwit::migration {
@@ -68,6 +69,12 @@ Result<void> ReturnPath::listen()
         case ReturnMessage::GodwitTimeline:
             timeline_.events_told(frame.payload);
             break;
+        case ReturnMessage::GodwitTicket: {
+            Ticket ticket{};
+            std::ranges::copy(frame.payload, ticket.begin());
+            signals_.tell([&] { signals_.ticket = ticket; });
+            break;
+        }
         case ReturnMessage::RequestPagesId:
         case ReturnMessage::RequestPages:
         case ReturnMessage::RecvBitmap:

@@ -3,6 +3,7 @@
 // What others tell a migration thread while it works or waits.
 #pragma once
 
+#include "migration/fate.h"
 #include "util/result.h"
 
 #include <condition_variable>
@@ -26,8 +27,9 @@ struct Signals {
     // From the return path:
     bool echo_seen = false;  ///< the first PING was answered: we know who the peer is
     bool peer_godwit = false;
-    bool ready = false;         ///< the peer, a Godwit, has everything
-    std::uint32_t arrived = 0;  ///< the value of the last kArrived that came back
+    bool ready = false;            ///< the peer, a Godwit, has everything
+    std::optional<Ticket> ticket;  ///< to ask it again with; came before `ready`
+    std::uint32_t arrived = 0;     ///< the value of the last kArrived that came back
     bool switchover_ack = false;
     std::optional<std::uint32_t> shut;
     bool path_ended = false;  ///< nothing more will come

@@ -188,6 +188,8 @@ std::optional<ReturnShape> shape_of_ours(ReturnMessage type)
         return ReturnShape{0, kMaxReturnPayload};
     case ReturnMessage::GodwitClock:
         return ReturnShape{12, 12};
+    case ReturnMessage::GodwitTicket:
+        return ReturnShape{16, 16};
     default:
         return std::nullopt;
     }

@@ -84,17 +84,23 @@ void Relay::hold()
     hold_.signal();
 }
 
-const std::string& Relay::stream(Way way)
+void Relay::finish()
 {
+    if (plan_.again)
+        stop_.signal();
     if (thread_.joinable())
         thread_.join();
+}
+
+const std::string& Relay::stream(Way way)
+{
+    finish();
     return streams_[static_cast<std::size_t>(way)];
 }
 
 std::optional<std::uint64_t> Relay::mark()
 {
-    if (thread_.joinable())
-        thread_.join();
+    finish();
     return mark_;
 }
 
@@ -140,12 +146,24 @@ bool Relay::pump(int from, int to, Way way)
 
 void Relay::run()
 {
+    serve();
+    if (plan_.again) {
+        plan_.cut_at.reset();
+        plan_.record = false;
+        serve();
+    }
+}
+
+void Relay::serve()
+{
     std::array<pollfd, 2> waiting{{{listener_.get(), POLLIN, 0}, {stop_.poll_fd(), POLLIN, 0}}};
     while (::poll(waiting.data(), waiting.size(), -1) < 0 && errno == EINTR) {
     }
     if (waiting[1].revents != 0)
         return;
     const UniqueFd source(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!plan_.again)
+        listener_.reset();
     const UniqueFd target = unix_socket();
     const sockaddr_un address = unix_address(dir_.file("target"));
     if (!source ||

@@ -22,7 +22,7 @@ enum class Way { Forward, Backward };  ///< to the destination, or back from it
 ///
 /// Life     the destination listens at target() first; the source is told uri(). The connection is
 ///          made when the source comes, and ends with the first of: a side closed, the cut, the
-///          destructor.
+///          destructor, and, for a second one, stream() or mark().
 /// Threads  one of its own; the getters from any thread.
 class Relay {
 public:
@@ -33,6 +33,8 @@ public:
         std::string after{};
         Way way = Way::Forward;
         bool record = false;
+        /// After the cut one more connection gets through, whole. Without it the address refuses.
+        bool again = false;
     };
 
     explicit Relay(Plan plan);
@@ -54,6 +56,8 @@ public:
 
 private:
     void run();
+    void serve();
+    void finish();
     bool pump(int from, int to, Way way);
     std::uint64_t room(Way way) const;
     void look_for_mark(Way way, const char* data, std::size_t size);

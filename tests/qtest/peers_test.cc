@@ -4,6 +4,7 @@
 // over each kind of address. It ends in one error that names the place, and the machine is usable.
 #include "tests/qtest/libqtest/migration.h"
 
+#include <array>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -122,6 +123,15 @@ public:
             send_all(ours_.get(), content);
     }
     void hang_up() { ours_.reset(); }
+    /// What the destination says until it closes.
+    std::string heard()
+    {
+        std::string all;
+        std::array<char, 64> piece{};
+        for (ssize_t got = 0; (got = ::read(ours_.get(), piece.data(), piece.size())) > 0;)
+            all.append(piece.data(), static_cast<std::size_t>(got));
+        return all;
+    }
     Vmm& vmm() { return *vmm_; }
     const TempDir& dir() const { return dir_; }
 
@@ -245,6 +255,21 @@ TEST_P(Peer, ThatSaysNothingIsWaitedForAndDoesNotHoldUpQuit)
     if (GetParam() == Way::Unix) {
         EXPECT_NE(::access(meeting.dir().file("there").c_str(), F_OK), 0);
     }
+}
+
+// A source whose connection broke during its handover, and who finds another program here.
+TEST_P(Peer, ThatAsksForAnotherGuestIsAnsweredAndTheDestinationWaitsOn)
+{
+    GW_SKIP_WITHOUT_THE_WAY();
+    if (GetParam() != Way::Tcp4 && GetParam() != Way::Tcp6 && GetParam() != Way::Unix &&
+        GetParam() != Way::Vsock)
+        GTEST_SKIP() << "nobody comes twice";
+    Meeting meeting(GetParam());
+    ASSERT_NO_FATAL_FAILURE(meeting.begin("GWho" + std::string(16, 'x')));
+    EXPECT_EQ(meeting.heard(), std::string("GWho\x02", 5));
+    EXPECT_EQ(meeting.vmm().qmp().execute("query-status")["status"], "inmigrate");
+    EXPECT_EQ(meeting.vmm().qmp().execute("query-migrate").value("status", ""), "setup");
+    EXPECT_EQ(meeting.vmm().quit(), (ExitStatus{.code = 0}));
 }
 
 TEST_P(Peer, ThatGoesWithoutAWordIsToldAtByteZero)

@@ -67,6 +67,8 @@ enum class ReturnMessage : std::uint16_t {
     GodwitClock = 0x4758,
     /// A piece of its timeline: docs/migration/timeline.md.
     GodwitTimeline = 0x4759,
+    /// The ticket by which it can be asked again: docs/migration/handshake.md.
+    GodwitTicket = 0x475a,
 };
 
 /// What stands in front of a body. Part and End carry only the section id.
