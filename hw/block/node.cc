@@ -97,10 +97,19 @@ Result<void> BlockNode::read(std::uint64_t offset, std::span<std::byte> into)
     return {};
 }
 
-Result<void> BlockNode::write(std::uint64_t offset, std::span<const std::byte> from)
+Result<void> BlockNode::check_writable() const
 {
     if (options_.read_only)
         return Error(Errc::PermissionDenied, "the image is read-only");
+    if (!active_)
+        return Error(Errc::PermissionDenied, "the image belongs to the other end of a migration");
+    return {};
+}
+
+Result<void> BlockNode::write(std::uint64_t offset, std::span<const std::byte> from)
+{
+    GW_TRY(check_writable());
+    written_ = true;
     if (offset > size_ || from.size() > size_ - offset)
         return Error(Errc::InvalidArgument, "write past the end of the image");
     while (file_.fd && !from.empty()) {
@@ -118,10 +127,10 @@ Result<void> BlockNode::write(std::uint64_t offset, std::span<const std::byte> f
 
 Result<void> BlockNode::write_zeroes(std::uint64_t offset, std::uint64_t length, bool unmap)
 {
-    if (options_.read_only)
-        return Error(Errc::PermissionDenied, "the image is read-only");
+    GW_TRY(check_writable());
     if (offset > size_ || length > size_ - offset)
         return Error(Errc::InvalidArgument, "write past the end of the image");
+    written_ = true;
     const int mode = unmap ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
                            : FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
     if (!file_.fd || length == 0 ||
@@ -145,6 +154,7 @@ Result<void> BlockNode::flush()
     if (file_.fd && !options_.read_only && !options_.no_flush && ::fdatasync(file_.fd.get()) < 0 &&
         errno != EINVAL)
         return Error::from_errno(options_.filename);
+    written_ = false;
     return {};
 }
 

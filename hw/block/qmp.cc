@@ -15,7 +15,7 @@ qapi::BlockDeviceInfo describe(const BlockNode& node)
     info.node_name = options.node_name;
     info.ro = options.read_only;
     info.drv = options.driver;
-    info.active = true;
+    info.active = node.active();
     info.detect_zeroes = qapi::BlockdevDetectZeroesOptions::Off;
     info.image.filename = file;
     info.image.format = options.driver;

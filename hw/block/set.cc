@@ -14,6 +14,8 @@ namespace godwit::hw {
 namespace {
 
 constexpr const char* kChild = "block";
+// Behind whatever may still write when the guest stops.
+constexpr int kFlushLast = -100;
 
 // Words of a key list become what the schema wants.
 Result<void> type_words(Json& options)
@@ -85,8 +87,36 @@ BlockSet& BlockSet::of(system::Vm& vm)
         (void)vm.root().add_child(kChild, vm.types().create("block-set").value());
         there = dynamic_cast<BlockSet*>(vm.root().child(kChild));
         there->vm_ = &vm;
+        there->follow(vm.run_state().state());
+        there->activity_ = vm.run_state().on_change(
+            [there](system::RunState, system::RunState to) { there->follow(to); });
+        there->flusher_ =
+            vm.run_state().add({.priority = kFlushLast,
+                                .name = "block",
+                                .prepare = {},
+                                .handle = [there](bool running, system::RunState) {
+                                    return running ? Result<void>() : there->flush_writes();
+                                }});
     }
     return *there;
+}
+
+Result<void> BlockSet::flush_writes()
+{
+    for (const auto& node : nodes_)
+        GW_TRY(with_context(node->flush_writes(), node->name()));
+    return {};
+}
+
+void BlockSet::follow(system::RunState state) noexcept
+{
+    using enum system::RunState;
+    if (state == Running || state == Suspended)
+        active_ = true;
+    else if (state == Inmigrate || state == Postmigrate)
+        active_ = false;
+    for (const auto& node : nodes_)
+        node->set_active(active_);
 }
 
 // --- nodes -------------------------------------------------------------------------------------
@@ -117,6 +147,7 @@ Result<BlockNode*> BlockSet::insert(BlockNode::Options options)
         return Error(Errc::Exists,
                      fmt::format("Duplicate nodes with node-name='{}'", options.node_name));
     auto node = GW_TRY(BlockNode::open(vm_->fds(), std::move(options)));
+    node->set_active(active_);
     nodes_.push_back(std::move(node));
     return nodes_.back().get();
 }

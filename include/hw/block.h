@@ -6,6 +6,7 @@
 
 #include "system/fd_store.h"
 #include "system/object.h"
+#include "system/run_state.h"
 #include "util/result.h"
 
 #include <cstddef>
@@ -35,7 +36,8 @@ inline constexpr std::uint64_t kSectorBytes = 512;
 /// sector reads
 ///          as zeros.
 /// Threads  with the machine lock. Requests are carried out at once.
-/// Errors   InvalidArgument past the end, PermissionDenied for writes to a read-only image, Io.
+/// Errors   InvalidArgument past the end, PermissionDenied for writes to an image that is read-only
+///          or not active, Io.
 /// Locking  none is taken: two processes may have one image open, as source and destination do.
 class BlockNode {
 public:
@@ -58,19 +60,27 @@ public:
     std::uint64_t sectors() const noexcept { return size_ / kSectorBytes; }
     bool read_only() const noexcept { return options_.read_only; }
     std::uint64_t allocated_bytes() const noexcept;  ///< on the host
+    /// Whether it is ours to write, or belongs to the other end of a migration.
+    bool active() const noexcept { return active_; }
+    void set_active(bool yes) noexcept { active_ = yes; }
 
     Result<void> read(std::uint64_t offset, std::span<std::byte> into);
     Result<void> write(std::uint64_t offset, std::span<const std::byte> from);
     Result<void> flush();
+    /// The same, if anything was written since.
+    Result<void> flush_writes() { return written_ ? flush() : Result<void>(); }
     /// Zeros, with or (`unmap`) without room on the host.
     Result<void> write_zeroes(std::uint64_t offset, std::uint64_t length, bool unmap);
 
 private:
+    Result<void> check_writable() const;
     explicit BlockNode(Options options) : options_(std::move(options)) {}
     Options options_;
     system::OpenedFile file_;
     std::uint64_t size_ = 0;
     std::uint64_t file_bytes_ = 0;
+    bool active_ = true;
+    bool written_ = false;  // since the last flush
 };
 
 /// What -drive makes: an id, the image in it, and whose it is.
@@ -84,6 +94,9 @@ struct Drive {
 
 /// All images and drives of a Vm.
 ///
+/// Activity as QEMU has it: a destination's images become active when its guest starts, by itself
+///          or by `cont`; a source's are given away with the guest, and come back if it runs again.
+/// Order    when the guest stops, what it wrote goes to the storage, after the devices stopped.
 /// Errors   in QEMU's words: "Could not open 'x': No such file or directory", "Duplicate ID 'd0'
 /// for drive",
 ///          "Duplicate nodes with node-name='n'".
@@ -120,12 +133,17 @@ public:
 
 private:
     Result<BlockNode*> insert(BlockNode::Options options);
+    void follow(system::RunState state) noexcept;
+    Result<void> flush_writes();
     BlockSet() = default;
     friend Result<void> register_block(system::TypeRegistry& types);
     system::Vm* vm_ = nullptr;
     std::vector<std::unique_ptr<BlockNode>> nodes_;
     std::vector<std::unique_ptr<Drive>> drives_;
     unsigned automatic_ = 0;
+    bool active_ = true;
+    Registration activity_;
+    Registration flusher_;
 };
 
 /// The disk to boot from: the ide-hd with the lowest bootindex, else the first; null without one.
