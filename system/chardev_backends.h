@@ -121,6 +121,7 @@ private:
     bool telnet_ = false;
     int telnet_state_ = 0;
     Registration read_watch_;
+    Registration end_watch_;
     Registration write_watch_;
     std::string queue_;  // bytes from queue_start_ on are to be written
     std::size_t queue_start_ = 0;

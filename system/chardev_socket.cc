@@ -195,21 +195,24 @@ void SocketChardev::connected_to(Result<Connection> connection)
     connect_later();
 }
 
+// As QEMU words it: tcp with both ends, unix with whichever end has a path.
 std::string SocketChardev::filename() const
 {
     io::SocketAddress address = options_.address;
     if (listener_ && !listener_->addresses().empty())
         address = listener_->addresses().front();
-    std::string text = io::to_string(address);
-    if (options_.server)
-        text += ",server=on";
+    const std::string role = options_.server ? ",server=on" : "";
     if (!connected())
-        return "disconnected:" + text;
-    if (!std::holds_alternative<io::InetAddress>(options_.address))
-        return text;
-    if (auto peer = connection_->peer_address())
-        text += " <-> " + io::to_string(*peer).substr(4);
-    return text;
+        return "disconnected:" + io::to_string(address) + role;
+    const auto here = connection_->local_address();
+    const auto there = connection_->peer_address();
+    if (!here || !there)
+        return io::to_string(address) + role;
+    if (std::holds_alternative<io::InetAddress>(*here))
+        return io::to_string(*here) + role + " <-> " + io::to_string(*there).substr(4);
+    if (std::holds_alternative<io::FdAddress>(address))
+        address = *there;
+    return io::to_string(address) + role;
 }
 
 }  // namespace

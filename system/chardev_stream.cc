@@ -45,6 +45,7 @@ void StreamChardev::close_stream()
         return;
     connected_ = false;
     read_watch_.reset();
+    end_watch_.reset();
     write_watch_.reset();
     queue_.clear();
     queue_start_ = 0;
@@ -64,11 +65,15 @@ void StreamChardev::lost()
     in_ = -1;
 }
 
-/// Watches for input exactly while the front end can take some.
+/// Watches for input exactly while the front end can take some. Where nobody will ever read, the
+/// end of the connection is watched for alone.
 void StreamChardev::accept_input()
 {
+    end_watch_.reset();
     if (!connected_ || in_ < 0 || can_receive() == 0) {
         read_watch_.reset();
+        if (connected_ && in_ >= 0 && is_socket_ && !attached())
+            end_watch_ = loop_->watch(in_, POLLHUP | POLLERR, [this](unsigned) { lost(); });
         return;
     }
     if (!read_watch_)

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <fmt/format.h>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -224,6 +225,51 @@ TEST_F(Chardevs, ASocketCanBeYankedAndServesTheNextClient)
     server->detach();
     ASSERT_TRUE(set.remove("s"));
     EXPECT_TRUE(yanks.list().empty());
+}
+
+TEST_F(Chardevs, ASocketThatNobodyReadsNoticesItsEnd)
+{
+    Chardev* server = set.add("socket,id=s,server=on,wait=off,path=" + path("s")).value();
+    const YankInstance instance{YankInstance::Type::Chardev, "s"};
+    for (const bool yanked : {true, false}) {
+        const int client = connect_to(path("s"));
+        serve_until([&] { return server->connected(); });
+        if (yanked) {
+            EXPECT_TRUE(yanks.yank(std::span(&instance, 1)));
+        } else {
+            ::close(client);
+        }
+        serve_until([&] { return !server->connected(); });
+        if (yanked)
+            ::close(client);
+    }
+    EXPECT_EQ(server->filename(), "disconnected:unix:" + path("s") + ",server=on");
+}
+
+// QEMU's words.
+TEST_F(Chardevs, ADescriptorIsNamedByItsEnds)
+{
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    EXPECT_EQ(set.add(fmt::format("socket,id=pair,fd={}", ends[0])).value()->filename(), "unix:");
+    ::close(ends[1]);
+
+    ASSERT_TRUE(set.add("socket,id=s,server=on,wait=off,path=" + path("s")));
+    EXPECT_EQ(set.add(fmt::format("socket,id=u,fd={}", connect_to(path("s")))).value()->filename(),
+              "unix:" + path("s"));
+
+    Chardev* server = set.add("socket,id=t,server=on,wait=off,host=127.0.0.1,port=0").value();
+    const std::string listening = server->filename().substr(strlen("disconnected:tcp:"));
+    const std::string there = listening.substr(0, listening.find(','));
+    Chardev* client =
+        set.add("socket,id=v,host=127.0.0.1,port=" + there.substr(there.find(':') + 1)).value();
+    serve_until([&] { return server->connected(); });
+    const std::string name = client->filename();
+    ASSERT_EQ(name.find("tcp:127.0.0.1:"), 0u) << name;
+    const std::size_t arrow = name.find(" <-> ");
+    ASSERT_NE(arrow, std::string::npos) << name;
+    EXPECT_EQ(name.substr(arrow + 5), there);
+    EXPECT_EQ(server->filename(), "tcp:" + there + ",server=on <-> " + name.substr(4, arrow - 4));
 }
 
 TEST_F(Chardevs, AClientThatFindsNobodyComesBack)
