@@ -114,7 +114,9 @@ SystemQmp::query_machines(const qapi::QueryMachinesArgs& args)
         qapi::MachineInfo one{
             .name = info.name,
             .cpu_max = info.max_cpus,
-            .hotpluggable_cpus = info.hotpluggable_cpus,
+            // A board may have places for CPUs (query-hotpluggable-cpus), but they are filled at
+            // start only: whoever asks here wants to plug.
+            .hotpluggable_cpus = false,
             .numa_mem_supported = info.numa_mem_supported,
             .acpi = info.acpi,
         };
@@ -138,17 +140,17 @@ Result<std::vector<qapi::HotpluggableCPU>> SystemQmp::query_hotpluggable_cpus()
     if (!vm_.machine() || !vm_.machine()->info().hotpluggable_cpus)
         return Error(Errc::Unsupported, "machine does not support hot-plugging CPUs");
     const VmConfig& config = vm_.config();
+    const std::string type = vm_.vcpus().empty() ? vm_.machine()->info().default_cpu_type
+                                                 : std::string(vm_.vcpus()[0]->type_name());
     std::vector<qapi::HotpluggableCPU> list;
     for (unsigned index = config.max_cpus; index-- > 0;) {
         qapi::HotpluggableCPU cpu{
-            .type = vm_.machine()->info().default_cpu_type,
+            .type = type,
             .vcpus_count = 1,
             .props = cpu_place(config, index),
         };
-        if (index < vm_.vcpus().size()) {
-            cpu.type = std::string(vm_.vcpus()[index]->type_name());
+        if (index < vm_.vcpus().size())
             cpu.qom_path = vm_.vcpus()[index]->path();
-        }
         list.push_back(std::move(cpu));
     }
     return list;

@@ -77,6 +77,7 @@ Q35::Q35()
              .description = "Standard PC (Q35 + ICH9, 2009)",
              .is_default = true,
              .max_cpus = 4096,
+             .hotpluggable_cpus = true,
              .numa = true,
              .acpi = false,
              .default_cpu_type = "qemu64-x86_64-cpu",

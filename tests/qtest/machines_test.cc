@@ -35,6 +35,30 @@ TEST(Machines, RamIsWhereTheMachineHasIt)
     }
 }
 
+// The last first, as QEMU lists them; those that are there by their path.
+TEST(Machines, PlacesForCpusAreListedWhereABoardHasThem)
+{
+    Vmm vmm({"-machine", "q35", "-smp", "2,maxcpus=4"});
+    const Json places = vmm.qmp().execute("query-hotpluggable-cpus");
+    ASSERT_EQ(places.size(), 4u);
+    const Json type =
+        vmm.qmp().execute("qom-get", {{"path", places[3]["qom-path"]}, {"property", "type"}});
+    for (std::size_t i = 0; i < 4; ++i) {
+        EXPECT_EQ(places[i]["type"], type);
+        EXPECT_EQ(places[i]["vcpus-count"], 1);
+        EXPECT_EQ(places[i]["props"],
+                  (Json{{"socket-id", 0}, {"core-id", 3 - i}, {"thread-id", 0}}));
+        EXPECT_EQ(places[i].contains("qom-path"), i >= 2);
+    }
+    EXPECT_EQ(places[3]["qom-path"], vmm.qmp().execute("query-cpus-fast")[0]["qom-path"]);
+    // Nothing is plugged there later, and query-machines does not promise it.
+    for (const Json& machine : vmm.qmp().execute("query-machines"))
+        EXPECT_EQ(machine["hotpluggable-cpus"], false);
+    Vmm other({"-machine", "microvm"});
+    EXPECT_EQ(other.qmp().error_of("query-hotpluggable-cpus"),
+              "machine does not support hot-plugging CPUs");
+}
+
 TEST(Machines, BackEndsBecomeTheRamOfTheMachine)
 {
     Vmm vmm(
