@@ -13,7 +13,6 @@
 #include "system/run_state.h"
 #include "system/yank.h"
 
-#include <algorithm>
 #include <chrono>
 #include <fmt/format.h>
 
