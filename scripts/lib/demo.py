@@ -274,11 +274,11 @@ class Interrupted(Exception):
 def supervise(options):
     """Runs work() in a session of its own, and afterwards removes what it may have left: every name is known here, and
     every process of it is in its group. So a signal may come at any instant."""
-    scratch = tempfile.mkdtemp(prefix="godwit-demo-")
     mark = f"gwd{os.getpid()}"
     asked = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda which, _frame: asked.append(which))
+    scratch = tempfile.mkdtemp(prefix="godwit-demo-")
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
