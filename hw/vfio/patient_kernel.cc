@@ -8,6 +8,15 @@
 
 namespace godwit::hw::vfio {
 
+namespace {
+
+Result<std::size_t> as_bytes(Result<int> answer)
+{
+    return static_cast<std::size_t>(GW_TRY(std::move(answer)));
+}
+
+}  // namespace
+
 /// One call and its bytes. Whoever lets go of it last frees it: the caller, or a driver that came
 /// back late.
 struct PatientKernel::Call {
@@ -75,21 +84,20 @@ Result<int> PatientKernel::ioctl(int fd, unsigned long request, std::span<std::b
         std::memcpy(&head, argument.data(), sizeof head);
         opens = head.flags == (kFeatureSet | kFeatureMigDeviceState);
     }
-    return static_cast<int>(GW_TRY(make(
-        std::string(request_name(request)), argument, argument,
-        [kernel = kernel_, fd, request](std::span<std::byte> bytes) -> Result<std::size_t> {
-            return static_cast<std::size_t>(GW_TRY(kernel->ioctl(fd, request, bytes)));
-        },
-        opens)));
+    const Work work = [kernel = kernel_, fd, request](std::span<std::byte> bytes) {
+        return as_bytes(kernel->ioctl(fd, request, bytes));
+    };
+    const std::string what(request_name(request));
+    return static_cast<int>(GW_TRY(make(what, argument, argument, work, opens)));
 }
 
 Result<int> PatientKernel::ioctl_number(int fd, unsigned long request, unsigned long number)
 {
-    return static_cast<int>(GW_TRY(
-        make(std::string(request_name(request)), {}, {},
-             [kernel = kernel_, fd, request, number](std::span<std::byte>) -> Result<std::size_t> {
-                 return static_cast<std::size_t>(GW_TRY(kernel->ioctl_number(fd, request, number)));
-             })));
+    const Work work = [kernel = kernel_, fd, request, number](std::span<std::byte>) {
+        return as_bytes(kernel->ioctl_number(fd, request, number));
+    };
+    const std::string what(request_name(request));
+    return static_cast<int>(GW_TRY(make(what, {}, {}, work)));
 }
 
 Result<std::size_t> PatientKernel::pread(int fd, std::span<std::byte> into, std::uint64_t offset)

@@ -30,7 +30,7 @@ struct House {
 
     House()
     {
-        EXPECT_TRUE(register_types(vm->types()));
+        EXPECT_TRUE(hw::register_types(vm->types()));
         vm->clocks().make_client_driven();
         vm->clocks().start_virtual();
         bridge = static_cast<IsaBridge*>(

@@ -15,7 +15,7 @@ namespace godwit::migration {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
-constexpr std::uint64_t kRam = 96 * kMiB;
+constexpr std::uint64_t kGuestBytes = 96 * kMiB;
 constexpr std::uint64_t kWire = 48 * kMiB;  // a second
 
 // In which order a guest comes to its pages.
@@ -38,7 +38,7 @@ public:
     Guest(TestMachine& machine, FakeClock& clock, const Load& load, unsigned seed)
         : machine_(machine), clock_(clock), load_(load), random_(seed),
           pages_(static_cast<std::uint64_t>(load.set * kMiB) / system::kPageSize),
-          first_((kRam / system::kPageSize) - pages_), order_(pages_), seen_(pages_, 0),
+          first_((kGuestBytes / system::kPageSize) - pages_), order_(pages_), seen_(pages_, 0),
           last_(clock.now_ns()), at_(pages_ == 0 ? 0 : random_() % pages_)
     {
         for (std::uint64_t i = 0; i < pages_; ++i)
@@ -149,26 +149,26 @@ private:
     std::mt19937 random_;
 };
 
-struct Outcome {
+struct MoveOutcome {
     Status status{};
     std::optional<ForecastReport> forecast;
     std::int64_t total_ms = 0;
 };
 
 // All memory was written once.
-Outcome moved(const Load& load, unsigned seed, std::uint64_t downtime_ms = 300,
-              Wire::Nature nature = {}, bool half_zero = false)
+MoveOutcome moved(const Load& load, unsigned seed, std::uint64_t downtime_ms = 300,
+                  Wire::Nature nature = {}, bool half_zero = false)
 {
     FakeClock clock;
-    TestMachine machine(kRam, &clock);
-    std::memset(machine.ram->host(), 0x5a, kRam);
-    for (std::uint64_t at = 0; half_zero && at < kRam; at += 2 * system::kPageSize)
+    TestMachine machine(kGuestBytes, &clock);
+    std::memset(machine.ram->host(), 0x5a, kGuestBytes);
+    for (std::uint64_t at = 0; half_zero && at < kGuestBytes; at += 2 * system::kPageSize)
         std::memset(machine.ram->host() + at, 0, system::kPageSize);
     machine.set({.max_bandwidth = 0, .downtime_limit_ms = downtime_ms});
     machine.start_guest();
     Guest guest(machine, clock, load, seed);
     EXPECT_TRUE(machine.migrate_to(std::make_unique<Wire>(clock, nature, seed)));
-    Outcome outcome{.status = machine.wait_for_end(), .forecast = {}};
+    MoveOutcome outcome{.status = machine.wait_for_end(), .forecast = {}};
     const auto timelines = machine.service->timelines().last(1);
     const auto statistics = timelines.at(0)->snapshot().statistics;
     outcome.forecast = statistics->forecast();
@@ -189,7 +189,7 @@ std::string told(const ForecastReport& report)
 class ForecastOfAMove : public testing::TestWithParam<Load> {
 protected:
     // Right, within the second pass, and kept.
-    static void expect_verdict(const Outcome& outcome, Verdict verdict)
+    static void expect_verdict(const MoveOutcome& outcome, Verdict verdict)
     {
         ASSERT_TRUE(outcome.forecast && !outcome.forecast->scores.empty());
         const ForecastScore& first = outcome.forecast->scores.front();
@@ -203,7 +203,7 @@ class Converging : public ForecastOfAMove {};
 TEST_P(Converging, IsForetoldWithTheTimeItTakes)
 {
     for (unsigned seed = 1; seed <= 2; ++seed) {
-        const Outcome outcome = moved(GetParam(), seed);
+        const MoveOutcome outcome = moved(GetParam(), seed);
         ASSERT_EQ(outcome.status, Status::Completed);
         expect_verdict(outcome, Verdict::Converges);
         const ForecastScore& first = outcome.forecast->scores.front();
@@ -217,7 +217,7 @@ class Above : public ForecastOfAMove {};
 TEST_P(Above, IsForetoldWithADowntimeThatDoes)
 {
     for (unsigned seed = 1; seed <= 2; ++seed) {
-        const Outcome outcome = moved(GetParam(), seed);
+        const MoveOutcome outcome = moved(GetParam(), seed);
         ASSERT_EQ(outcome.status, Status::Failed);
         expect_verdict(outcome, Verdict::AboveDowntime);
         const auto needed =
@@ -231,7 +231,7 @@ class Hopeless : public ForecastOfAMove {};
 TEST_P(Hopeless, IsForetoldAsNever)
 {
     for (unsigned seed = 1; seed <= 2; ++seed) {
-        const Outcome outcome = moved(GetParam(), seed);
+        const MoveOutcome outcome = moved(GetParam(), seed);
         ASSERT_EQ(outcome.status, Status::Failed);
         expect_verdict(outcome, Verdict::Never);
     }
@@ -257,7 +257,7 @@ INSTANTIATE_TEST_SUITE_P(Guest, Hopeless,
 TEST(ForecastOfMoves, IsRightOverAWireThatIsNotSteady)
 {
     for (unsigned seed = 1; seed <= 5; ++seed) {
-        const Outcome outcome = moved({Order::Shuffled, 15, 32}, seed, 300, {.unsteady = 0.3});
+        const MoveOutcome outcome = moved({Order::Shuffled, 15, 32}, seed, 300, {.unsteady = 0.3});
         ASSERT_EQ(outcome.status, Status::Completed);
         EXPECT_EQ(outcome.forecast->scores.front().in_range, true) << told(*outcome.forecast);
         EXPECT_EQ(outcome.forecast->changes, 0u);
@@ -268,7 +268,7 @@ TEST(ForecastOfMoves, IsRightOverAWireThatIsNotSteady)
 TEST(ForecastOfMoves, GoesByWhatPagesCost)
 {
     for (unsigned seed = 1; seed <= 3; ++seed) {
-        const Outcome outcome = moved({Order::Shuffled, 20, 32}, seed, 300, {}, true);
+        const MoveOutcome outcome = moved({Order::Shuffled, 20, 32}, seed, 300, {}, true);
         ASSERT_EQ(outcome.status, Status::Completed);
         EXPECT_LT(outcome.total_ms, 1600);
         EXPECT_EQ(outcome.forecast->scores.front().in_range, true) << told(*outcome.forecast);
