@@ -196,12 +196,33 @@ Result<void> Outgoing::send_preamble()
     return out.flush();
 }
 
+namespace {
+
+/// The handler to move alive, if the entry has one that takes part.
+LiveStateHandler* live_part(const StateEntry& entry)
+{
+    auto* live = dynamic_cast<LiveStateHandler*>(entry.live);
+    const auto* maybe = dynamic_cast<MaybeActive*>(live);
+    return maybe != nullptr && !maybe->is_active() ? nullptr : live;
+}
+
+}  // namespace
+
+// Mostly-zero pages do not show what the link carries, and bytes of devices wait for just that.
+bool Outgoing::moves_memory_alone() const
+{
+    return std::ranges::count_if(p_.env.registry.entries(), [](const auto& entry) {
+               return live_part(*entry) != nullptr;
+           }) <= 1;
+}
+
 Result<void> Outgoing::send_setup()
 {
     GW_TRY(send_preamble());
     p_.ram.begin(std::make_unique<RamSource>(
         p_.env, statistics_, *this,
         RamSource::Options{config_.parameters.zero_page_detection != ZeroPageDetection::None,
+                           moves_memory_alone(),
                            has(Capability::Xbzrle) ? config_.parameters.xbzrle_cache_size : 0}));
     period_start_ = last_sync_ns_ = p_.env.clock.now_ns();
     for (const auto& entry : p_.env.registry.entries()) {
@@ -209,11 +230,8 @@ Result<void> Outgoing::send_setup()
             const system::MachineGuard guard(p_.env.lock);
             GW_TRY(send_device(*entry));
         }
-        auto* live = dynamic_cast<LiveStateHandler*>(entry->live);
+        LiveStateHandler* const live = live_part(*entry);
         if (live == nullptr)
-            continue;
-        if (const auto* maybe = dynamic_cast<MaybeActive*>(live);
-            maybe != nullptr && !maybe->is_active())
             continue;
         set_up_.push_back(entry.get());
         const SourceContext context{config_.capabilities};

@@ -91,6 +91,7 @@ private:
     Result<void> move();
     Result<void> connect();
     Result<void> announce();
+    bool moves_memory_alone() const;
     Result<void> send_setup();
     Result<void> send_preamble();
     Result<void> iterate();

@@ -2,6 +2,7 @@
 #include "migration/ram/main_stream_sink.h"
 
 #include "migration/ram/ram_format.h"
+#include "migration/ram/zero_page.h"
 #include "util/byte_order.h"
 
 #include <algorithm>
@@ -94,6 +95,15 @@ void MainStreamSink::put_encoded(system::RamBlock& block, std::uint64_t offset,
     put_header(difference);
 }
 
+PageContent MainStreamSink::content_of(const std::byte* page) noexcept
+{
+    if (!options_.detect_zero)
+        return PageContent::Full;
+    if (options_.spare_zeros)
+        return reader_.read(page);
+    return is_zero(page, kPageSize) ? PageContent::Zero : PageContent::Full;
+}
+
 // What the reader found: whatever the page holds there, it is zero first, and then what it is here.
 void MainStreamSink::put_mostly_zero(system::RamBlock& block, std::uint64_t offset)
 {
@@ -112,7 +122,7 @@ void MainStreamSink::put_mostly_zero(system::RamBlock& block, std::uint64_t offs
 void MainStreamSink::put_copy(system::RamBlock& block, std::uint64_t offset,
                               std::span<const std::byte> copy)
 {
-    if (options_.detect_zero && reader_.read(copy.data()) == PageContent::MostlyZero)
+    if (content_of(copy.data()) == PageContent::MostlyZero)
         return put_mostly_zero(block, offset);
     begin_record(block, offset | kRamPage);
     put_header(copy);
@@ -154,7 +164,7 @@ void MainStreamSink::put_page(system::RamBlock& block, std::uint64_t page, bool 
 {
     const std::uint64_t offset = page << kPageBits;
     const std::byte* const bytes = block.host() + offset;
-    const PageContent content = options_.detect_zero ? reader_.read(bytes) : PageContent::Full;
+    const PageContent content = content_of(bytes);
     if (content == PageContent::Zero) {
         if (cache_)
             cache_->insert(reinterpret_cast<std::uintptr_t>(bytes),

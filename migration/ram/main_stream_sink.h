@@ -20,6 +20,7 @@ class MainStreamSink final : public PageSink {
 public:
     struct Options {
         bool detect_zero = true;
+        bool spare_zeros = true;               ///< of mostly-zero pages, too
         std::uint64_t xbzrle_cache_bytes = 0;  ///< 0: no XBZRLE
     };
     MainStreamSink(stream::StreamWriter& out, Statistics& statistics, Options options);
@@ -44,6 +45,7 @@ private:
     void put_zero(system::RamBlock& block, std::uint64_t offset);
     void put_encoded(system::RamBlock& block, std::uint64_t offset,
                      std::span<const std::byte> difference);
+    PageContent content_of(const std::byte* page) noexcept;
     void put_mostly_zero(system::RamBlock& block, std::uint64_t offset);
     void put_difference(system::RamBlock& block, std::uint64_t page, bool last);
 

@@ -29,7 +29,8 @@ Result<void> RamSource::setup(StreamWriter& out)
     GW_TRY(tracker_.start());
     auto sink = std::make_unique<MainStreamSink>(
         out, statistics_,
-        MainStreamSink::Options{options_.detect_zero, options_.xbzrle_cache_bytes});
+        MainStreamSink::Options{options_.detect_zero, options_.spare_zeros,
+                                options_.xbzrle_cache_bytes});
     GW_TRY(sink->open());
     sink_ = std::move(sink);
     sync(false);

@@ -28,6 +28,7 @@ class RamSource {
 public:
     struct Options {
         bool detect_zero = true;
+        bool spare_zeros = true;  ///< of mostly-zero pages, too
         std::uint64_t xbzrle_cache_bytes = 0;
     };
     RamSource(Environment& env, Statistics& statistics, RamObserver& observer, Options options);
