@@ -293,8 +293,11 @@ TEST_P(Cut, AnywhereInThePagesLeavesTheGuestAtTheSource)
 {
     ASSERT_NO_FATAL_FAILURE(learn());
     std::vector<Relay::Plan> plans;
-    const std::uint64_t pages = long_form() ? kPage : 4 * kPage;
-    for (std::uint64_t at = 0; at < devices_ - kPage; at += pages)
+    // Mostly-zero pages make a short stream.
+    const std::uint64_t pages =
+        std::min<std::uint64_t>(long_form() ? kPage : 4 * kPage, devices_ / 24 + 1);
+    const std::uint64_t margin = std::min<std::uint64_t>(kPage, devices_ / 8);
+    for (std::uint64_t at = 0; at < devices_ - margin; at += pages)
         plans.push_back({.cut_at = at});
     // Every byte of the headers too.
     const std::uint64_t step = long_form() ? 1 : 13;
