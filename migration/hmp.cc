@@ -14,11 +14,6 @@ using system::HmpArgs;
 using system::HmpContext;
 using system::HmpOutput;
 
-std::string_view on_off(bool on)
-{
-    return on ? "on" : "off";
-}
-
 void print_ram(HmpOutput& out, const qapi::MigrationStats& ram)
 {
     out.print(fmt::format("transferred ram: {} kbytes\n", ram.transferred >> 10));

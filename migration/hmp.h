@@ -5,6 +5,8 @@
 
 #include "util/result.h"
 
+#include <string_view>
+
 namespace godwit::qapi {
 struct MigrationForecast;
 struct MigrationInfo;
@@ -25,6 +27,11 @@ class MigrationService;
 /// `commands` and `service` outlive the table.
 void add_human_commands(system::HmpTable& table, MigrationQmp& commands, InsightQmp& insight,
                         MigrationService& service);
+
+constexpr std::string_view on_off(bool on) noexcept
+{
+    return on ? "on" : "off";
+}
 
 /// Of the guest's memory, what need not be sent any more; rounded down.
 int percent_done(const qapi::MigrationInfo& info);

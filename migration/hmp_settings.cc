@@ -17,11 +17,6 @@ using system::HmpArgs;
 using system::HmpContext;
 using system::HmpOutput;
 
-std::string_view on_off(bool on)
-{
-    return on ? "on" : "off";
-}
-
 Result<void> info_capabilities(MigrationQmp& commands, HmpOutput& out)
 {
     for (const auto& c : GW_TRY(commands.query_migrate_capabilities()))

@@ -33,7 +33,7 @@ public:
     {}
     bool spent(std::uint64_t position) override
     {
-        if (rate_.exceeded(position + statistics_.spared_bytes, limits_.max_bandwidth))
+        if (rate_.exceeded(statistics_.paced(position), limits_.max_bandwidth))
             return true;
         {
             const std::lock_guard guard(signals_.mutex);
@@ -45,7 +45,7 @@ public:
 
     std::uint64_t room(std::uint64_t position) const override
     {
-        return rate_.room(position + statistics_.spared_bytes, limits_.max_bandwidth);
+        return rate_.room(statistics_.paced(position), limits_.max_bandwidth);
     }
 
 private:
@@ -409,11 +409,9 @@ void Outgoing::rest(std::int64_t now)
     }
 }
 
-// What the limit and the rates of memory go by: a mostly-zero page counts like any other, so that a
-// limit means what it always meant for how fast memory gets across. More than that never goes out.
 std::uint64_t Outgoing::paced() const
 {
-    return out_->position() + statistics_.spared_bytes;
+    return statistics_.paced(out_->position());
 }
 
 // What only went into the socket's queue says nothing about the link.

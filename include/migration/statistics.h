@@ -41,6 +41,10 @@ struct Statistics {
     std::atomic<std::uint64_t> mostly_zero_bytes{0};  ///< that they took
     /// Bytes that they would have taken more, had they been sent whole.
     std::atomic<std::uint64_t> spared_bytes{0};
+    /// What the limit and the rates of memory go by, at `position` of the stream: a mostly-zero
+    /// page counts like any other, so that a limit means what it always meant for how fast memory
+    /// gets across. More than that never goes out.
+    std::uint64_t paced(std::uint64_t position) const noexcept { return position + spared_bytes; }
     std::atomic<std::uint64_t> skipped_pages{0};  ///< never populated: neither read nor sent
     std::atomic<std::uint64_t> dirty_pages_rate{0};
     std::atomic<std::uint64_t> dirty_sync_count{0};

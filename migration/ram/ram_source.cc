@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "migration/ram/ram_source.h"
 
-#include "migration/ram/main_stream_sink.h"
 #include "migration/ram/ram_format.h"
 #include "system/main_loop.h"
 
@@ -27,10 +26,7 @@ RamSource::RamSource(Environment& env, Statistics& statistics, RamObserver& obse
 Result<void> RamSource::setup(StreamWriter& out)
 {
     GW_TRY(tracker_.start());
-    auto sink = std::make_unique<MainStreamSink>(
-        out, statistics_,
-        MainStreamSink::Options{options_.detect_zero, options_.spare_zeros,
-                                options_.xbzrle_cache_bytes});
+    auto sink = std::make_unique<MainStreamSink>(out, statistics_, options_);
     GW_TRY(sink->open());
     sink_ = std::move(sink);
     sync(false);

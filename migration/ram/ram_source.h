@@ -6,6 +6,7 @@
 #include "migration/live_state.h"
 #include "migration/pacing/page_cost.h"
 #include "migration/ram/dirty_tracker.h"
+#include "migration/ram/main_stream_sink.h"
 #include "migration/ram/page_sink.h"
 #include "migration/statistics.h"
 
@@ -26,11 +27,7 @@ public:
 /// Threads  the migration thread.
 class RamSource {
 public:
-    struct Options {
-        bool detect_zero = true;
-        bool spare_zeros = true;  ///< of mostly-zero pages, too
-        std::uint64_t xbzrle_cache_bytes = 0;
-    };
+    using Options = MainStreamSink::Options;
     RamSource(Environment& env, Statistics& statistics, RamObserver& observer, Options options);
 
     Result<void> setup(StreamWriter& out);

@@ -161,6 +161,15 @@ TEST(Hmp, ASocketGetsAPromptEditingAndAnswers)
     EXPECT_EQ(vmm.wait_exit()->code, 0);
 }
 
+/// The next line that starts so; "" when there is none.
+std::string line_from(Stream& hmp, std::string_view start)
+{
+    while (const auto line = hmp.line())
+        if (line->starts_with(start))
+            return *line;
+    return {};
+}
+
 // A socket's monitor has no prompt until the migration is over; through QMP nobody waits.
 TEST(Hmp, MigrateWithoutDetachTellsTheEndBeforeItPromptsAgain)
 {
@@ -174,12 +183,7 @@ TEST(Hmp, MigrateWithoutDetachTellsTheEndBeforeItPromptsAgain)
     EXPECT_EQ(source.qmp().hmp("migrate unix:" + dir.file("nobody")), "");
     expect_end(source, "failed");
     Stream hmp(listener.accept(Deadline(), [] { return false; }));
-    const auto until = [&](std::string_view start) {
-        while (const auto line = hmp.line())
-            if (line->starts_with(start))
-                return *line;
-        return std::string();
-    };
+    const auto until = [&](std::string_view start) { return line_from(hmp, start); };
     hmp.send("migrate unix:" + dir.file("nobody") + "\r");
     EXPECT_NE(until("Migration status: failed (").find("No such file"), std::string::npos);
     hmp.send("migrate " + uri + "\rinfo status\r");
@@ -196,12 +200,7 @@ TEST(Hmp, MigrateCheckTellsWhatItFoundAndMovesNothing)
     Vmm source({"-machine", "none", "-m", "32M", "-monitor", "unix:" + listener.path()},
                {.qtest = false});
     Stream hmp(listener.accept(Deadline(), [] { return false; }));
-    const auto until = [&](std::string_view start) {
-        while (const auto line = hmp.line())
-            if (line->starts_with(start))
-                return *line;
-        return std::string();
-    };
+    const auto until = [&](std::string_view start) { return line_from(hmp, start); };
     hmp.send("migrate " + uri + " check\rinfo status\r");
     EXPECT_EQ(until("check: "), "check: done");
     EXPECT_EQ(until("verdict: "), "verdict: refused");

@@ -590,6 +590,19 @@ TEST(Kvm, KernelInterruptControllersKeepTheirState)
     EXPECT_TRUE(chip->add_irqfd(event->poll_fd(), 0xfee00000, 0x43));
 }
 
+/// Puts `code` at 0x1110, where interrupt `vector` leads from now on.
+void set_handler(KvmGuest& guest, unsigned vector, std::initializer_list<std::uint8_t> code)
+{
+    std::memcpy(guest.memory() + 0x1110, code.begin(), code.size());
+    const std::uint16_t leads_to[] = {0x1110, 0};
+    std::memcpy(guest.memory() + vector * 4, leads_to, 4);
+    CpuState state;
+    ApicState apic;
+    ASSERT_TRUE(guest.cpu().fetch(state, apic));
+    state.idt = {0, 0, 0x3ff, 0};
+    ASSERT_TRUE(guest.cpu().store(state, apic));
+}
+
 TEST(Kvm, AnInterruptAndAnNmiReachTheGuest)
 {
     GW_NEEDS_KVM();
@@ -597,14 +610,7 @@ TEST(Kvm, AnInterruptAndAnNmiReachTheGuest)
     // writes 2.
     KvmGuest guest({0xfb, 0xf4, 0xeb, 0xfd});
     const std::initializer_list<std::uint8_t> nmi = {0xb0, 0x02, 0xe6, 0x80, 0xcf};
-    std::memcpy(guest.memory() + 0x1110, nmi.begin(), nmi.size());
-    const std::uint16_t vector[] = {0x1110, 0};
-    std::memcpy(guest.memory() + 2 * 4, vector, 4);
-    CpuState state;
-    ApicState apic;
-    ASSERT_TRUE(guest.cpu().fetch(state, apic));
-    state.idt = {0, 0, 0x3ff, 0};
-    ASSERT_TRUE(guest.cpu().store(state, apic));
+    ASSERT_NO_FATAL_FAILURE(set_handler(guest, 2, nmi));
     guest.resume();
     ASSERT_TRUE(guest.cpu().inject_nmi());
     while (guest.ports.writes == 0)
@@ -624,14 +630,7 @@ TEST(Kvm, ALevelFromAnEventfdStaysUntilTheGuestEndsTheInterrupt)
     // Writes 1 and does not end it before port 0x81 was read; iret.
     const std::initializer_list<std::uint8_t> handler = {0xb0, 0x01, 0xe6, 0x80, 0xe4, 0x81,
                                                          0xb0, 0x20, 0xe6, 0x20, 0xcf};
-    std::memcpy(guest.memory() + 0x1110, handler.begin(), handler.size());
-    const std::uint16_t vector[] = {0x1110, 0};
-    std::memcpy(guest.memory() + 0x25 * 4, vector, 4);
-    CpuState state;
-    ApicState apic;
-    ASSERT_TRUE(guest.cpu().fetch(state, apic));
-    state.idt = {0, 0, 0x3ff, 0};
-    ASSERT_TRUE(guest.cpu().store(state, apic));
+    ASSERT_NO_FATAL_FAILURE(set_handler(guest, 0x25, handler));
     system::KernelIrqchip* chip = guest.vm().accelerator()->irqchip();
     auto event = EventFd::create();
     auto served = EventFd::create();

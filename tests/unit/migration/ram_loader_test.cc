@@ -393,6 +393,22 @@ TEST(Populator, WhatIsSettledIsNotPopulatedAnyMore)
     EXPECT_EQ(populator.populated() * kChunkPages, before);
 }
 
+/// Beside the others, a block of its own size.
+struct LoadingBig : Loading {
+    system::RamBlock* big;
+
+    explicit LoadingBig(std::uint64_t length)
+        : big(machine.memory.create({.id = "big", .used_length = length}).value())
+    {}
+    void take(const std::vector<std::byte>& bytes)
+    {
+        PortionSource source(bytes, {512 * 1024});
+        stream::StreamReader in(source, 512 * 1024);
+        const auto loaded = load(in);
+        ASSERT_TRUE(loaded) << loaded.error().message();
+    }
+};
+
 TEST(RamLoader, PopulatesAheadOfMostlyZeroPagesWithinTheSameBounds)
 {
     constexpr std::uint64_t kComes = 24 * Populator::kChunk;
@@ -411,14 +427,9 @@ TEST(RamLoader, PopulatesAheadOfMostlyZeroPagesWithinTheSameBounds)
         out.put_bytes(kDifference);
     }
     out.put_be64(kRamEos);
-    const auto bytes = out.take();
-    Loading to;
-    system::RamBlock* big =
-        to.machine.memory.create({.id = "big", .used_length = 4 * kComes}).value();
-    PortionSource source(bytes, {512 * 1024});
-    stream::StreamReader in(source, 512 * 1024);
-    const auto loaded = to.load(in);
-    ASSERT_TRUE(loaded) << loaded.error().message();
+    LoadingBig to(4 * kComes);
+    ASSERT_NO_FATAL_FAILURE(to.take(out.take()));
+    const system::RamBlock* const big = to.big;
     for (std::uint64_t at = 0; at < kComes; at += kPageSize)
         ASSERT_EQ(big->host()[at + 9], std::byte{7}) << at;
     EXPECT_LE(present(*big, {0, big->page_count()}), (kComes + 4 * Populator::kChunk) / kPageSize);
@@ -437,14 +448,9 @@ TEST(RamLoader, TakesLittleMoreMemoryThanComes)
         out.put_bytes(page);
     }
     out.put_be64(kRamEos);
-    const auto bytes = out.take();
-    Loading to;
-    system::RamBlock* big =
-        to.machine.memory.create({.id = "big", .used_length = 8 * kComes}).value();
-    PortionSource source(bytes, {512 * 1024});
-    stream::StreamReader in(source, 512 * 1024);
-    const auto loaded = to.load(in);
-    ASSERT_TRUE(loaded) << loaded.error().message();
+    LoadingBig to(8 * kComes);
+    ASSERT_NO_FATAL_FAILURE(to.take(out.take()));
+    const system::RamBlock* const big = to.big;
     EXPECT_EQ(to.loader.pages_loaded(), kComes / kPageSize);
     for (std::uint64_t at = 0; at < kComes; at += kPageSize)
         ASSERT_EQ(std::memcmp(big->host() + at, page.data(), kPageSize), 0);
