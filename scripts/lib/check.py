@@ -82,7 +82,7 @@ class Tally:
         print(f"  {word}  {name}: {passed} passed, {len(failed)} failed, {len(skipped)} skipped "
               f"({time.monotonic() - began:.0f} s)", flush=True)
         if failed:
-            print(run.stdout, flush=True)
+            print(what_failed(build / "meson-logs" / "testlog.json", failed), flush=True)
 
     def close(self):
         for name, reason in sorted(set(self.skipped)):
@@ -113,6 +113,27 @@ def unfinished(log, prefix):
     programs = [json.loads(line) for line in log.read_text().splitlines()]
     return [f"{prefix}: {p['name']}: {p['result'].lower()}, exit status {p['returncode']}" for p in programs
             if p["result"] in ("TIMEOUT", "ERROR", "INTERRUPT") or p["returncode"] not in (0, 1, 77)]
+
+
+def what_failed(log, failed):
+    """The failed cases by name, then what each printed from its beginning to its end, then how the programs that broke off ended."""
+    told = [f"    {name}" for name in failed]
+    for program in (json.loads(line) for line in log.read_text().splitlines()):
+        if program["result"] in ("OK", "SKIP"):
+            continue
+        output = program.get("stdout", "") + program.get("stderr", "")
+        cases = list(re.finditer(r"^\[ RUN      \] (\S+)$.*?^\[  FAILED  \] \1.*?$", output, re.MULTILINE | re.DOTALL))
+        told += [shortened(case.group(0)) for case in cases]
+        if program["returncode"] not in (0, 1) or not cases:
+            told.append(f"{program['name']}: exit status {program['returncode']}\n{shortened(output, head=5)}")
+    return "\n".join(told)
+
+
+def shortened(text, head=60, tail=60):
+    lines = text.splitlines()
+    if len(lines) <= head + tail:
+        return text
+    return "\n".join([*lines[:head], f"... {len(lines) - head - tail} lines ...", *lines[-tail:]])
 
 
 def build(tally, kind, *targets):
