@@ -106,7 +106,7 @@ void expect_end(Vmm& vmm, std::string_view status)
         return data["status"] == "completed" || data["status"] == "failed" ||
                data["status"] == "cancelled";
     });
-    ASSERT_FALSE(event.is_null()) << vmm.story();
+    ASSERT_FALSE(event.is_null()) << vmm.qmp().execute("query-migrate").dump() << vmm.story();
     EXPECT_EQ(event["data"]["status"], status)
         << vmm.qmp().execute("query-migrate").value("error-desc", "") << "\n"
         << vmm.story();
