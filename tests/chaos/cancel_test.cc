@@ -52,7 +52,7 @@ milliseconds cancel_once(const Case& c)
     qtest::QmpClient& qmp = held.source().qmp();
     const auto asked = steady_clock::now();
     qmp.execute("migrate_cancel");
-    EXPECT_EQ(wait_end(held.source()), "cancelled");
+    EXPECT_EQ(qtest::wait_migration_end(held.source()), "cancelled");
     const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - asked);
     EXPECT_EQ(qmp.execute("query-status")["status"], "running");
     EXPECT_EQ(error_desc(held.source()), "");

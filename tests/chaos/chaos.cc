@@ -18,22 +18,6 @@ std::vector<std::string> incoming(std::vector<std::string> arguments)
     return arguments;
 }
 
-std::string wait_end(qtest::Vmm& vmm)
-{
-    const Json event = vmm.qmp().wait_event("MIGRATION", [](const Json& data) {
-        return data["status"] == "completed" || data["status"] == "failed" ||
-               data["status"] == "cancelled";
-    });
-    return event.is_null() ? "none" : event["data"]["status"].get<std::string>();
-}
-
-void wait_for(qtest::Vmm& vmm, std::string_view status)
-{
-    const Json event = vmm.qmp().wait_event(
-        "MIGRATION", [&](const Json& data) { return data["status"] == status; });
-    ASSERT_FALSE(event.is_null()) << "status " << status << " did not come" << vmm.story();
-}
-
 std::string error_desc(qtest::Vmm& vmm)
 {
     return vmm.qmp().execute("query-migrate").value("error-desc", "");

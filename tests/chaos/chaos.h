@@ -18,10 +18,6 @@ bool long_form();
 
 std::vector<std::string> incoming(std::vector<std::string> arguments);
 
-/// Waits for the end of an attempt; its status.
-std::string wait_end(qtest::Vmm& vmm);
-/// Waits for a MIGRATION event with this status.
-void wait_for(qtest::Vmm& vmm, std::string_view status);
 std::string error_desc(qtest::Vmm& vmm);
 /// Starts `migrate-incoming` that leaves the program alive when it fails.
 void expect_at(qtest::Vmm& target, const std::string& uri);

@@ -134,7 +134,7 @@ void Cutter::expect_source_has_guest(Vmm& target, Relay& relay, const Relay::Pla
     const std::string error = error_desc(*source_);
     EXPECT_EQ(error.find('\n'), std::string::npos) << error;
     EXPECT_NE(error.find("byte"), std::string::npos) << "names the place: " << error;
-    ASSERT_EQ(wait_end(target), "failed");
+    ASSERT_EQ(qtest::wait_migration_end(target), "failed");
     EXPECT_EQ(target.qmp().execute("query-status")["status"], "inmigrate");
     const std::string there = error_desc(target);
     if (plan.way == Way::Forward) {
@@ -147,7 +147,7 @@ void Cutter::expect_source_has_guest(Vmm& target, Relay& relay, const Relay::Pla
 // The source could ask what became of the guest.
 void Cutter::expect_exactly_one_runs(Vmm& target, const std::string& end)
 {
-    const std::string there = wait_end(target);
+    const std::string there = qtest::wait_migration_end(target);
     ASSERT_EQ(end, there) << error_desc(*source_);
     const std::string here_state = source_->qmp().execute("query-status")["status"];
     const std::string there_state = target.qmp().execute("query-status")["status"];
@@ -180,7 +180,7 @@ void Cutter::cut(const Relay::Plan& plan)
                  .again = plan.again});
     expect_at(target, relay.target());
     source_->qmp().execute("migrate", {{"uri", relay.uri()}});
-    const std::string end = wait_end(*source_);
+    const std::string end = qtest::wait_migration_end(*source_);
     if (plan.again)
         return expect_exactly_one_runs(target, end);
     const std::string status = source_->qmp().execute("query-status")["status"];
@@ -196,13 +196,13 @@ void Cutter::cut(const Relay::Plan& plan)
     EXPECT_TRUE(relay.stream(Way::Backward).contains(kReady));
     if (end == "completed") {
         // The cut was behind the end.
-        ASSERT_EQ(wait_end(target), "completed");
+        ASSERT_EQ(qtest::wait_migration_end(target), "completed");
         ASSERT_EQ(target.qmp().execute("query-status")["status"], "running");
         return;
     }
     // Inside the handover: the source cannot know, and says so. At most one runs.
     EXPECT_NE(error_desc(*source_).find("the destination may be running"), std::string::npos);
-    wait_end(target);
+    qtest::wait_migration_end(target);
 }
 
 class Cut : public testing::TestWithParam<std::string> {
@@ -222,8 +222,8 @@ protected:
         Relay relay({.record = true});
         expect_at(*target, relay.target());
         other->qmp().execute("migrate", {{"uri", relay.uri()}});
-        ASSERT_EQ(wait_end(*other), "completed") << error_desc(*other);
-        ASSERT_EQ(wait_end(*target), "completed");
+        ASSERT_EQ(qtest::wait_migration_end(*other), "completed") << error_desc(*other);
+        ASSERT_EQ(qtest::wait_migration_end(*target), "completed");
         stream_ = relay.stream(Way::Forward);
         const std::string& answers = relay.stream(Way::Backward);
         answers_ = answers.size();
@@ -403,8 +403,8 @@ TEST(Leaks, ASourceThatFailsAgainAndAgainKeepsNothing)
         Relay relay({.cut_at = 40000});
         expect_at(*target, relay.target());
         source.qmp().execute("migrate", {{"uri", relay.uri()}});
-        ASSERT_EQ(wait_end(source), "failed");
-        ASSERT_EQ(wait_end(*target), "failed");
+        ASSERT_EQ(qtest::wait_migration_end(source), "failed");
+        ASSERT_EQ(qtest::wait_migration_end(*target), "failed");
         if (turn == kWarmUp)
             before = settled(pid, quiet);
     }

@@ -49,7 +49,7 @@ Held::Held(const std::string& status, std::unique_ptr<qtest::Vmm> source)
     source_idle_ = idle_source(source_->process().pid());
     if (status == "setup") {
         source_->qmp().execute("migrate", {{"uri", port_.uri()}});
-        wait_for(*source_, "setup");
+        qtest::wait_migration(*source_, "setup");
         return;
     }
     start();
@@ -59,11 +59,11 @@ Held::Held(const std::string& status, std::unique_ptr<qtest::Vmm> source)
         qtest::enable(*source_, {"pause-before-switchover"});
     source_->qmp().execute("migrate", {{"uri", relay_->uri()}});
     if (status == "device") {
-        wait_for(*source_, "pre-switchover");
+        qtest::wait_migration(*source_, "pre-switchover");
         target_->process().kill(SIGSTOP);
         source_->qmp().execute("migrate-continue", {{"state", "pre-switchover"}});
     }
-    wait_for(*source_, status);
+    qtest::wait_migration(*source_, status);
 }
 
 void Held::start()

@@ -24,7 +24,7 @@ TEST_P(Kill, TheDestinationAndTheSourceRunsOn)
 {
     Held held(GetParam());
     held.kill_peer();
-    EXPECT_EQ(wait_end(held.source()), "failed");
+    EXPECT_EQ(qtest::wait_migration_end(held.source()), "failed");
     const std::string error = error_desc(held.source());
     EXPECT_NE(error, "");
     if (held.has_target()) {
@@ -52,7 +52,7 @@ TEST_P(Kill, TheSourceAndTheDestinationStartsNothing)
     if (!held.has_target())
         return;
     held.target().process().kill(SIGCONT);
-    EXPECT_EQ(wait_end(held.target()), "failed");
+    EXPECT_EQ(qtest::wait_migration_end(held.target()), "failed");
     const std::string error = error_desc(held.target());
     EXPECT_NE(error.find("byte"), std::string::npos) << error;
     EXPECT_EQ(error.find('\n'), std::string::npos) << error;
@@ -74,7 +74,7 @@ TEST_P(Kill, TheDestinationAgainAndAgainAndTheSourceKeepsNothing)
         if (turn == 0)
             idle = held.source_idle();
         held.kill_peer();
-        ASSERT_EQ(wait_end(held.source()), "failed");
+        ASSERT_EQ(qtest::wait_migration_end(held.source()), "failed");
         held.source().wait_status("running");
         source = held.leave_source();
         const Belongings now = settled(source->process().pid(), idle);
@@ -97,7 +97,7 @@ TEST(KillAfterTheEnd, TheDestinationHasTheGuest)
     Held held("completed");
     held.source().process().kill(SIGKILL);
     held.source().wait_exit();
-    EXPECT_EQ(wait_end(held.target()), "completed");
+    EXPECT_EQ(qtest::wait_migration_end(held.target()), "completed");
     held.target().wait_status("running");
     qtest::expect_synth_right(held.target());
 }
@@ -116,12 +116,9 @@ TEST(KillDefault, ADestinationWhoseSourceDiesEndsWithOneError)
     qtest::Vmm source(guest);
     qtest::fill_pattern(source.qtest(), 0, 1 << 20, 1);
     qtest::Vmm target(incoming(guest));
-    qtest::prepare(source);
-    source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 1 << 16}});
     qtest::Path path(qtest::Transport::Tcp);
-    path.prepare_target(target);
-    path.start_source(source);
-    wait_for(source, "active");
+    ASSERT_NO_FATAL_FAILURE(path.start(source, target, {{"max-bandwidth", 1 << 16}}));
+    qtest::wait_migration(source, "active");
     source.process().kill(SIGKILL);
     source.wait_exit();
     EXPECT_EQ(target.wait_exit(), (qtest::ExitStatus{.code = 1}));

@@ -31,7 +31,7 @@ void expect_source_runs_on(qtest::Vmm& source)
 {
     ASSERT_TRUE(can_yank_migration(source));
     source.qmp().execute_oob("yank", kMigration);
-    EXPECT_EQ(wait_end(source), "failed");
+    EXPECT_EQ(qtest::wait_migration_end(source), "failed");
     source.wait_status("running");
     EXPECT_THAT(error_desc(source), HasSubstr("the connection was yanked"));
     EXPECT_FALSE(can_yank_migration(source));
@@ -115,7 +115,7 @@ TEST_P(Yank, OfASourceWhosePeerNeverReads)
                                         : "unix:" + dir.file("m.sock")}});
     const UniqueFd peer(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     ASSERT_TRUE(peer);
-    wait_for(source, "active");
+    qtest::wait_migration(source, "active");
     expect_source_runs_on(source);
 }
 
@@ -140,9 +140,9 @@ TEST_P(Yank, OfADestinationWhosePeerFallsSilent)
     constexpr std::string_view kBegin("QEVM\0\0\0\3\7\0\0", 11);  // and a length that is cut
     ASSERT_EQ(::send(peer.get(), kBegin.data(), kBegin.size(), 0),
               static_cast<ssize_t>(kBegin.size()));
-    wait_for(target, "active");
+    qtest::wait_migration(target, "active");
     target.qmp().execute_oob("yank", kMigration);
-    EXPECT_EQ(wait_end(target), "failed");
+    EXPECT_EQ(qtest::wait_migration_end(target), "failed");
     EXPECT_THAT(error_desc(target), HasSubstr("the connection was yanked"));
     EXPECT_FALSE(can_yank_migration(target));
     EXPECT_EQ(target.qmp().execute("query-status")["status"], "inmigrate");

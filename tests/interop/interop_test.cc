@@ -194,15 +194,12 @@ TEST(InteropCapabilities, AMoveWithAllThatWorkTogetherKeepsTheGuest)
         const std::string serial = dir.file(fmt::format("serial{}", stop));
         auto there = std::make_unique<Vmm>(here ? incoming(machine(serial)) : machine(serial),
                                            options_of(stations[stop]));
-        prepare(*there);
         enable(*there, {"return-path", "switchover-ack", "pause-before-switchover", "xbzrle",
                         "auto-converge", "release-ram", "late-block-activate", "validate-uuid"});
         if (here) {
             Path path(Transport::Tcp);
-            path.prepare_target(*there);
-            path.start_source(*here);
-            here->qmp().wait_event(
-                "MIGRATION", [](const Json& data) { return data["status"] == "pre-switchover"; });
+            ASSERT_NO_FATAL_FAILURE(path.start(*here, *there));
+            ASSERT_NO_FATAL_FAILURE(wait_migration(*here, "pre-switchover"));
             here->qmp().execute("migrate-continue", {{"state", "pre-switchover"}});
             ASSERT_NO_FATAL_FAILURE(expect_end(*here, "completed"));
             ASSERT_NO_FATAL_FAILURE(expect_end(*there, "completed"));
@@ -219,12 +216,9 @@ TEST(InteropCapabilities, OneThatChangesTheStreamAndIsOffHereIsRefusedByName)
     GW_SKIP_WITHOUT_PEER();
     Vmm qemu(ram_only(), options_of(Side::Qemu));
     Vmm target(incoming(ram_only()), options_of(Side::Godwit));
-    prepare(qemu);
-    prepare(target);
     enable(qemu, {"x-ignore-shared"});
     Path path(Transport::Unix);
-    path.prepare_target(target);
-    path.start_source(qemu);
+    ASSERT_NO_FATAL_FAILURE(path.start(qemu, target));
     EXPECT_EQ(target.wait_exit(), (ExitStatus{.code = 1}));
     EXPECT_NE(target.process().stderr_text().find(
                   "Capability x-ignore-shared is off, but received capability is on"),

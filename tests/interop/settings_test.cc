@@ -203,8 +203,7 @@ TEST_F(Settings, QueryMigrateHasTheSameMembersInEachStatus)
     };
     const auto wait_for = [&](std::string_view status) {
         for (Vmm* vmm : both())
-            vmm->qmp().wait_event("MIGRATION",
-                                  [&](const Json& data) { return data["status"] == status; });
+            wait_migration(*vmm, status);
         compare(status);
     };
     compare("none");

@@ -227,14 +227,10 @@ TEST(PrecopyPause, AGuestHeldBeforeSwitchoverGoesWhenTold)
     const auto arguments = synth(1, "working-set=16M");
     Vmm source(arguments, kOwnAccel);
     Vmm target(incoming(arguments), kOwnAccel);
-    prepare(source);
-    prepare(target);
     enable(source, {"pause-before-switchover"});
     Path path(Transport::Unix);
-    path.prepare_target(target);
-    path.start_source(source);
-    source.qmp().wait_event("MIGRATION",
-                            [](const Json& data) { return data["status"] == "pre-switchover"; });
+    ASSERT_NO_FATAL_FAILURE(path.start(source, target));
+    ASSERT_NO_FATAL_FAILURE(wait_migration(source, "pre-switchover"));
     EXPECT_EQ(source.qmp().execute("query-migrate")["status"], "pre-switchover");
     source.qmp().execute("migrate-continue", {{"state", "pre-switchover"}});
     ASSERT_NO_FATAL_FAILURE(expect_end(source, "completed"));
@@ -259,23 +255,21 @@ TEST(PrecopyAutoConverge, AGuestThatWritesTooFastIsSlowedAndLetGo)
     Vmm source(arguments, kOwnAccel);
     Vmm target(incoming(arguments), kOwnAccel);
     ASSERT_NO_FATAL_FAILURE(wait_until_all_is_written(source));
-    prepare(source);
-    prepare(target);
     enable(source, {"auto-converge"});
-    source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 32 * kMiB},
-                                                    {"downtime-limit", 1},
-                                                    {"cpu-throttle-initial", 50},
-                                                    {"throttle-trigger-threshold", 1}});
     Path path(Transport::Unix);
-    path.prepare_target(target);
-    path.start_source(source);
-    Json info;
+    ASSERT_NO_FATAL_FAILURE(path.start(source, target,
+                                       {{"max-bandwidth", 32 * kMiB},
+                                        {"downtime-limit", 1},
+                                        {"cpu-throttle-initial", 50},
+                                        {"throttle-trigger-threshold", 1}}));
+    ASSERT_NO_FATAL_FAILURE(wait_migration(source, "active"));
     const Deadline deadline;
-    do {
-        source.qmp().wait_event("MIGRATION_PASS");
+    Json info = source.qmp().execute("query-migrate");
+    while (!info.contains("cpu-throttle-percentage") && info["status"] == "active" &&
+           !deadline.passed()) {
+        source.qmp().wait_activity(deadline);
         info = source.qmp().execute("query-migrate");
-    } while (!info.contains("cpu-throttle-percentage") && info["status"] != "completed" &&
-             info["status"] != "failed" && !deadline.passed());
+    }
     ASSERT_TRUE(info.contains("cpu-throttle-percentage")) << info.dump();
     EXPECT_GE(info["cpu-throttle-percentage"], 50);
     source.qmp().execute("migrate-set-parameters",
@@ -292,14 +286,9 @@ TEST(PrecopyLimits, ALiftedLimitActsAtOnce)
     const auto arguments = synth(1, "working-set=16M,rate=1M");
     Vmm source(arguments, kOwnAccel);
     Vmm target(incoming(arguments), kOwnAccel);
-    prepare(source);
-    prepare(target);
-    source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 64 << 10}});
     Path path(Transport::Tcp);
-    path.prepare_target(target);
-    path.start_source(source);
-    source.qmp().wait_event("MIGRATION",
-                            [](const Json& data) { return data["status"] == "active"; });
+    ASSERT_NO_FATAL_FAILURE(path.start(source, target, {{"max-bandwidth", 64 << 10}}));
+    ASSERT_NO_FATAL_FAILURE(wait_migration(source, "active"));
     source.qmp().hmp("migrate_set_parameter max-bandwidth 0");
     ASSERT_NO_FATAL_FAILURE(expect_end(source, "completed"));
     ASSERT_NO_FATAL_FAILURE(expect_end(target, "completed"));
@@ -369,14 +358,9 @@ TEST(PrecopyCancel, TheSourceRunsOnAndCanMoveAgain)
     Vmm source(arguments, kOwnAccel);
     {
         Vmm target(incoming(arguments), kOwnAccel);
-        prepare(source);
-        prepare(target);
-        source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 1 << 20}});
         Path path(Transport::Tcp);
-        path.prepare_target(target);
-        path.start_source(source);
-        source.qmp().wait_event("MIGRATION",
-                                [](const Json& data) { return data["status"] == "active"; });
+        ASSERT_NO_FATAL_FAILURE(path.start(source, target, {{"max-bandwidth", kMiB}}));
+        ASSERT_NO_FATAL_FAILURE(wait_migration(source, "active"));
         source.qmp().execute("migrate_cancel");
         ASSERT_NO_FATAL_FAILURE(expect_end(source, "cancelled"));
         EXPECT_EQ(target.wait_exit(), (ExitStatus{.code = 1}));
@@ -398,8 +382,7 @@ TEST(PrecopyCancel, AStalledPeerCannotHoldTheSource)
     path.prepare_target(target);
     target.process().kill(SIGSTOP);
     path.start_source(source);
-    source.qmp().wait_event("MIGRATION",
-                            [](const Json& data) { return data["status"] == "active"; });
+    ASSERT_NO_FATAL_FAILURE(wait_migration(source, "active"));
     source.qmp().execute("migrate_cancel");
     ASSERT_NO_FATAL_FAILURE(expect_end(source, "cancelled"));
     source.wait_status("running");
@@ -413,13 +396,9 @@ TEST(PrecopyFailure, APeerThatDiesLeavesTheSourceRunning)
     const auto arguments = synth(1, "working-set=32M");
     Vmm source(arguments, kOwnAccel);
     Vmm target(incoming(arguments), kOwnAccel);
-    prepare(source);
-    source.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 1 << 20}});
     Path path(Transport::Tcp);
-    path.prepare_target(target);
-    path.start_source(source);
-    source.qmp().wait_event("MIGRATION",
-                            [](const Json& data) { return data["status"] == "active"; });
+    ASSERT_NO_FATAL_FAILURE(path.start(source, target, {{"max-bandwidth", kMiB}}));
+    ASSERT_NO_FATAL_FAILURE(wait_migration(source, "active"));
     target.process().kill(SIGKILL);
     target.wait_exit();
     ASSERT_NO_FATAL_FAILURE(expect_end(source, "failed"));
@@ -432,12 +411,9 @@ TEST(PrecopyFailure, AnotherMachineIsRefusedByNameOnBothSides)
 {
     Vmm source({"-machine", "none", "-m", "16M"});
     Vmm target({"-machine", "none", "-m", "32M", "-incoming", "defer"});
-    prepare(source);
-    prepare(target);
     enable(source, {"return-path"});
     Path path(Transport::Unix);
-    path.prepare_target(target);
-    path.start_source(source);
+    ASSERT_NO_FATAL_FAILURE(path.start(source, target));
     EXPECT_EQ(target.wait_exit(), (ExitStatus{.code = 1}));
     EXPECT_NE(target.process().stderr_text().find("Size mismatch: ram"), std::string::npos)
         << target.process().stderr_text();
@@ -453,13 +429,10 @@ TEST(PrecopyFailure, AnotherUuidIsRefusedOnBothSides)
     const std::string ours = "11111111-2222-3333-4444-555555555555";
     Vmm source(with(none, {"-uuid", ours}));
     Vmm target(with(incoming(none), {"-uuid", "aaaaaaaa-2222-3333-4444-555555555555"}));
-    for (Vmm* vmm : {&source, &target}) {
-        prepare(*vmm);
+    for (Vmm* vmm : {&source, &target})
         enable(*vmm, {"validate-uuid", "return-path"});
-    }
     Path path(Transport::Unix);
-    path.prepare_target(target);
-    path.start_source(source);
+    ASSERT_NO_FATAL_FAILURE(path.start(source, target));
     EXPECT_EQ(target.wait_exit(), (ExitStatus{.code = 1}));
     EXPECT_NE(target.process().stderr_text().find(ours), std::string::npos)
         << target.process().stderr_text();
@@ -484,10 +457,8 @@ TEST(PrecopyFailure, ADeviceThatTheOtherSideLacksIsRefusedByNameOrSkippedWhenAll
     fill_pattern(source.qtest(), kMiB, kMiB, 3);
     {
         Vmm target(incoming(plain));
-        prepare(source);
         Path path(Transport::Unix);
-        path.prepare_target(target);
-        path.start_source(source);
+        ASSERT_NO_FATAL_FAILURE(path.start(source, target));
         ASSERT_NO_FATAL_FAILURE(expect_end(source, "failed"));
         const std::string told = source.qmp().execute("query-migrate").value("error-desc", "");
         EXPECT_NE(told.find("Unknown savevm section or instance 'mc146818rtc' 0"),

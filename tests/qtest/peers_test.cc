@@ -383,8 +383,7 @@ TEST_F(SourcePeer, AFifoThatNobodyReadsDoesNotHoldUpACancel)
     ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
     const UniqueFd reader(::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     source_.qmp().execute("migrate", {{"uri", "file:" + fifo}});
-    source_.qmp().wait_event("MIGRATION",
-                             [](const Json& data) { return data["status"] == "active"; });
+    ASSERT_NO_FATAL_FAILURE(wait_migration(source_, "active"));
     source_.qmp().execute("migrate_cancel");
     ASSERT_NO_FATAL_FAILURE(expect_end(source_, "cancelled"));
     source_.wait_status("running");

@@ -86,6 +86,16 @@ void Path::load_file(Vmm& target)
     target.qmp().execute("migrate-incoming", {{"uri", uri_}});
 }
 
+void Path::start(Vmm& source, Vmm& target, const Json& parameters)
+{
+    prepare(source);
+    prepare(target);
+    if (!parameters.empty())
+        source.qmp().execute("migrate-set-parameters", parameters);
+    ASSERT_NO_FATAL_FAILURE(prepare_target(target));
+    start_source(source);
+}
+
 void enable(Vmm& vmm, const std::vector<std::string>& capabilities)
 {
     Json list = Json::array();
@@ -100,25 +110,36 @@ void prepare(Vmm& vmm)
     vmm.qmp().execute("migrate-set-parameters", {{"max-bandwidth", 0}});
 }
 
-void expect_end(Vmm& vmm, std::string_view status)
+void wait_migration(Vmm& vmm, std::string_view status)
+{
+    const Json event = vmm.qmp().wait_event(
+        "MIGRATION", [&](const Json& data) { return data["status"] == status; });
+    ASSERT_FALSE(event.is_null()) << "status " << status
+                                  << " did not come: " << vmm.qmp().execute("query-migrate").dump()
+                                  << vmm.story();
+}
+
+std::string wait_migration_end(Vmm& vmm)
 {
     const Json event = vmm.qmp().wait_event("MIGRATION", [](const Json& data) {
         return data["status"] == "completed" || data["status"] == "failed" ||
                data["status"] == "cancelled";
     });
-    ASSERT_FALSE(event.is_null()) << vmm.qmp().execute("query-migrate").dump() << vmm.story();
-    EXPECT_EQ(event["data"]["status"], status)
-        << vmm.qmp().execute("query-migrate").value("error-desc", "") << "\n"
-        << vmm.story();
+    return event.is_null() ? "none" : event["data"]["status"].get<std::string>();
+}
+
+void expect_end(Vmm& vmm, std::string_view status)
+{
+    const std::string end = wait_migration_end(vmm);
+    ASSERT_NE(end, "none") << vmm.qmp().execute("query-migrate").dump() << vmm.story();
+    EXPECT_EQ(end, status) << vmm.qmp().execute("query-migrate").value("error-desc", "") << "\n"
+                           << vmm.story();
 }
 
 void move(Vmm& source, Vmm& target, Transport transport)
 {
     Path path(transport);
-    prepare(source);
-    prepare(target);
-    ASSERT_NO_FATAL_FAILURE(path.prepare_target(target));
-    path.start_source(source);
+    ASSERT_NO_FATAL_FAILURE(path.start(source, target));
     ASSERT_NO_FATAL_FAILURE(expect_end(source, "completed"));
     if (path.is_file())
         path.load_file(target);

@@ -17,9 +17,8 @@ std::string_view to_string(Transport transport);
 /// A way from one program to the other: sockets, pipes and files in a directory of its own.
 ///
 /// Life     prepare_target() first (`-incoming defer` was given), then start_source(). A file is
-/// loaded only
-///          when it is complete: for Transport::File prepare_target() does nothing and finish()
-///          loads.
+///          loaded only when it is complete: for Transport::File prepare_target() does nothing, and
+///          load_file() loads.
 class Path {
 public:
     explicit Path(Transport transport) : transport_(transport) {}
@@ -30,6 +29,9 @@ public:
     void start_source(Vmm& source);
     /// Loads a file that start_source() wrote.
     void load_file(Vmm& target);
+    /// All that comes before the first byte: events on both sides, no bandwidth limit but what
+    /// `parameters` of the source say, and both started.
+    void start(Vmm& source, Vmm& target, const Json& parameters = Json::object());
     bool is_file() const noexcept { return transport_ == Transport::File; }
 
 private:
@@ -41,6 +43,10 @@ private:
 
 /// Switches events on and the bandwidth limit off.
 void prepare(Vmm& vmm);
+/// Waits until a migration comes to `status`; fails when it does not.
+void wait_migration(Vmm& vmm, std::string_view status);
+/// Waits for the end of a migration; its status, "none" when it does not come.
+std::string wait_migration_end(Vmm& vmm);
 /// Waits for the end of a migration and expects `status`.
 void expect_end(Vmm& vmm, std::string_view status);
 /// The whole move: both sides completed, or the test fails.
