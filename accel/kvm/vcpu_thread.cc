@@ -69,6 +69,7 @@ void KvmVcpu::request_pause() noexcept
         look_.store(true);
         if (paused_)
             return;
+        changed_.notify_all();  // it may be throttled, which no signal ends
     }
     kick();
 }
@@ -114,6 +115,7 @@ void KvmVcpu::run_in_thread(std::function<void()> work) const
             changed_.notify_all();
         });
         look_.store(true);
+        changed_.notify_all();  // as for a pause
     }
     const_cast<KvmVcpu*>(this)->kick();
     const auto wait = [&] {
@@ -210,7 +212,11 @@ void KvmVcpu::run(std::stop_token stop)
     thread_handle_.store(::pthread_self());
     tid_.store(static_cast<int>(::syscall(SYS_gettid)));
     std::stop_callback on_stop(stop, [this] {
-        look_.store(true);
+        {
+            const std::lock_guard guard(mutex_);
+            look_.store(true);
+            changed_.notify_all();
+        }
         kick();
     });
     sigevent event{};

@@ -19,6 +19,8 @@ namespace {
 /// Accesses between two looks at the clock.
 constexpr unsigned kBatch = 64;
 constexpr std::uint64_t kThrottleSliceNs = 1'000'000;
+/// A thread that was kept from the processor for longer has not worked all that time.
+constexpr std::uint64_t kLongestSliceNs = 10'000'000;
 
 std::uint64_t now_ns() noexcept
 {
@@ -174,7 +176,7 @@ void SynthVcpu::work_slice()
     if (const unsigned percent = throttle_percent_.load(std::memory_order_relaxed); percent == 0) {
         unslept_ns_ = 0;
     } else if (unslept_ns_ >= kThrottleSliceNs) {
-        sleep_ns(unslept_ns_ * percent / (100 - percent));
+        sleep_ns(std::min(unslept_ns_, kLongestSliceNs) * percent / (100 - percent));
         unslept_ns_ = 0;
         last_ns_ = now_ns();
         return;

@@ -214,32 +214,57 @@ TEST(Kvm, TheMemoryMapChangesUnderARunningGuest)
     EXPECT_EQ(wrong, 0u);
 }
 
+double seconds(clockid_t clock)
+{
+    timespec now{};
+    EXPECT_EQ(::clock_gettime(clock, &now), 0);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+double processor_time(const KvmVcpu& cpu)
+{
+    return seconds((~static_cast<clockid_t>(cpu.thread_id()) << 3) | 6);
+}
+
 TEST(Kvm, AThrottledGuestStaysMostlyOutOfTheProcessor)
 {
     GW_NEEDS_KVM();
     KvmGuest guest({0xeb, 0xfe});  // jmp $
     guest.cpu().set_throttle(90);
     guest.resume();
-    const auto processor_time = [&] {
-        clockid_t clock = (~static_cast<clockid_t>(guest.cpu().thread_id()) << 3) | 6;
-        timespec spent{};
-        EXPECT_EQ(::clock_gettime(clock, &spent), 0);
-        return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) / 1e9;
-    };
-    timespec begin{};
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &begin);
-    const double before = processor_time();
+    const double begin = seconds(CLOCK_MONOTONIC);
+    const double before = processor_time(guest.cpu());
     double wall = 0;
-    while (processor_time() < before + 0.05) {  // five slices
-        ::clock_gettime(CLOCK_MONOTONIC, &now);
-        wall = static_cast<double>(now.tv_sec - begin.tv_sec) +
-               static_cast<double>(now.tv_nsec - begin.tv_nsec) / 1e9;
+    while (processor_time(guest.cpu()) < before + 0.05) {  // five slices
+        wall = seconds(CLOCK_MONOTONIC) - begin;
         ASSERT_LT(wall, 30);
         std::this_thread::yield();
     }
     guest.pause();
     EXPECT_GT(wall, 0.15) << "50 ms of guest at a tenth of the speed";
+}
+
+TEST(Kvm, AThrottledGuestIsPausedWithoutWaitingForTheEndOfItsRest)
+{
+    GW_NEEDS_KVM();
+    constexpr int kPauses = 5;
+    KvmGuest guest({0xeb, 0xfe});  // jmp $
+    guest.cpu().set_throttle(99);  // 10 ms of guest, 990 ms of rest
+    double paused = 0;
+    for (int i = 0; i < kPauses; ++i) {
+        guest.resume();
+        const double before = processor_time(guest.cpu());
+        const double begin = seconds(CLOCK_MONOTONIC);
+        while (processor_time(guest.cpu()) < before + 0.009) {
+            ASSERT_LT(seconds(CLOCK_MONOTONIC) - begin, 30);
+            std::this_thread::yield();
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));  // into the rest
+        const double asked = seconds(CLOCK_MONOTONIC);
+        guest.pause();
+        paused += seconds(CLOCK_MONOTONIC) - asked;
+    }
+    EXPECT_LT(paused, kPauses * 0.5);
 }
 
 /// Writes a dword to each page in [ebx, ebx + 4096 * step * cx), then to port 0x80, then again from
