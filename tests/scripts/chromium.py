@@ -36,7 +36,8 @@ class Chromium:
         command = ["bash", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "chromium", program(), "--headless", "--no-sandbox", "--disable-gpu",
                    "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={self.profile}", "about:blank"]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        pass_fds=(to_read, to_write), start_new_session=True)
+                                        pass_fds=(to_read, to_write), start_new_session=True,
+                                        env={**os.environ, "TMPDIR": self.profile})
         os.close(to_read)
         os.close(to_write)
         self.buffer, self.last, self.session, self.complaints, self.events = b"", 0, None, [], []

@@ -9,7 +9,17 @@
 
 namespace godwit::qtest {
 
-TempDir::TempDir() : path_("/tmp/gw-qtest-XXXXXX")
+namespace {
+
+std::string base()
+{
+    const char* set = std::getenv("TMPDIR");
+    return set != nullptr && *set != 0 ? set : "/tmp";
+}
+
+}  // namespace
+
+TempDir::TempDir() : path_(base() + "/gw-qtest-XXXXXX")
 {
     if (!::mkdtemp(path_.data()))
         ADD_FAILURE() << "mkdtemp " << path_ << " failed";
