@@ -114,6 +114,10 @@ void Incoming::yank()
 void Incoming::run()
 {
     finish(take_over());
+    {
+        const std::lock_guard guard(channel_mutex_);
+        cancel_ = {};
+    }
     done_();
 }
 

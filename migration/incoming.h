@@ -61,9 +61,10 @@ public:
     /// Shuts the connection down, if there is one. Any thread; takes no machine lock.
     void yank();
     /// Makes the thread give up; the status becomes failed, and the program does not end for it.
-    void stop() noexcept
+    void stop()
     {
         stopping_ = true;
+        const std::lock_guard guard(channel_mutex_);
         cancel_.request();
     }
 
@@ -111,7 +112,7 @@ private:
     IncomingConfig config_;
     Accept accept_;
     std::move_only_function<void()> done_;
-    io::Cancel cancel_;
+    io::Cancel cancel_;  // channel_mutex_, behind the attempt's last wait
     std::atomic<bool> stopping_{false};
     std::mutex channel_mutex_;  // for yank(), until yankable_ goes: who sets channel_ and shuts it
     io::ChannelPtr channel_;

@@ -101,9 +101,9 @@ Result<void> Outgoing::cancel()
         // Under the mutex, so that the thread cannot commit in between.
         GW_TRY(p_.status.apply(Event::Cancel));
         signals_.cancelled = true;
+        cancel_.request();
     }
     signals_.woken.notify_all();
-    cancel_.request();
     return ok();
 }
 
@@ -546,6 +546,10 @@ void Outgoing::finish(Result<void> result)
         p_.timeline->set_peer(std::move(*told));
     channel_.reset();  // nothing is written any more
     connect_ = nullptr;
+    {
+        const std::lock_guard guard(signals_.mutex);
+        cancel_ = {};  // nothing waits any more, and its descriptor need not outlive the attempt
+    }
     statistics_.total_ms = (p_.env.clock.now_ns() - statistics_.start_ns) / kMs;
     score(finished);
     if (!finished) {

@@ -168,7 +168,7 @@ private:
     std::shared_ptr<Statistics> kept_ = std::make_shared<Statistics>();  // the timeline's too
     Statistics& statistics_ = *kept_;
     Signals signals_;
-    io::Cancel cancel_;
+    io::Cancel cancel_;         // signals_.mutex, behind the attempt's last wait
     std::mutex channel_mutex_;  // for yank(), until yankable_ goes: who sets channel_ and shuts it
     io::ChannelPtr channel_;
     bool yanked_ = false;  // channel_mutex_

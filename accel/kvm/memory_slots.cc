@@ -203,6 +203,8 @@ void MemorySlots::log_global_stop()
     for (auto& [start, slot] : slots_)
         if (auto done = update_logging(slot); !done)
             log_.report(done.error());
+    if (std::ranges::none_of(slots_, [](const auto& entry) { return entry.second.logging; }))
+        populated_.reset();
 }
 
 void MemorySlots::log_sync(const system::MemorySection& section)

@@ -107,7 +107,7 @@ private:
     std::uint32_t max_slots_;
     bool global_log_ = false;
     std::vector<DirtyRing> rings_;
-    std::optional<system::PopulatedPages> populated_;  ///< once a log was switched on
+    std::optional<system::PopulatedPages> populated_;  ///< while a log is on
     bool overrun_told_ = false;
     NamedThread reaper_;  ///< while all is logged in rings: they fill up within milliseconds
 };

@@ -7,6 +7,7 @@
 #include "tests/unit/migration/test_machine.h"
 
 #include <chrono>
+#include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <thread>
@@ -101,6 +102,41 @@ TEST(Cancel, DoesNothingWhenNothingRuns)
     TestMachine a;
     EXPECT_TRUE(a.cancel());
     EXPECT_EQ(a.service->status(), Status::None);
+}
+
+// --- What is left behind -------------------------------------------------------------------------
+
+std::ptrdiff_t descriptors()
+{
+    return std::ranges::distance(std::filesystem::directory_iterator("/proc/self/fd"));
+}
+
+TEST(Cancel, LeavesNoDescriptorBehind)
+{
+    TestMachine a;
+    a.start_guest();
+    const auto before = descriptors();
+    {
+        Stalled peer;
+        ASSERT_TRUE(a.migrate_to(std::move(peer.ours)));
+        a.wait_for({Status::Setup});
+        ASSERT_TRUE(a.cancel());
+        EXPECT_EQ(a.wait_for_end(), Status::Cancelled);
+    }
+    EXPECT_EQ(descriptors(), before);
+}
+
+TEST(Move, LeavesNoDescriptorBehindOnEitherSide)
+{
+    TestMachine a;
+    TestMachine b;
+    const auto before = descriptors();
+    ASSERT_NO_FATAL_FAILURE(move(a, b));
+    // The destination says that it is done before it has let go of everything.
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (descriptors() != before && std::chrono::steady_clock::now() < end)
+        std::this_thread::yield();
+    EXPECT_EQ(descriptors(), before);
 }
 
 // --- The connection is cut ----------------------------------------------------------------------
