@@ -250,7 +250,7 @@ TEST(VfioFault, AHangingDeviceHoldsTheOthersNoLongerThanItMay)
 {
     Side::Options options{.devices = 4,
                           .server = {"--state", "1M"},
-                          .last_properties = "x-state-timeout=600,x-msg-timeout=1500",
+                          .last_properties = "x-state-timeout=2000,x-msg-timeout=4000",
                           .slots = kFewSlots};
     Ends ends(options);
     ASSERT_TRUE(ends.started());
