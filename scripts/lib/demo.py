@@ -3,27 +3,32 @@
 
 As root the two sides live in two network namespaces joined by a link that --link shapes; otherwise they meet on
 loopback and --link limits the sender. Leaves a report of the move. Ctrl-C at any point leaves nothing behind."""
-import argparse
-import os
-import pathlib
-import shutil
 import signal
-import sys
-import tempfile
-import textwrap
-import time
-import traceback
 
-import guests
-import network
-import page
-import recording
-import sections
-import view
-from follow import follow
-from guests import BARE, GUESTS, MIB
-from qmp import QmpError
-from vmm import Vmm, default_binary
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until supervise(): nothing is there yet that would have to be removed
+
+import argparse  # noqa: E402
+import math  # noqa: E402
+import os  # noqa: E402
+import pathlib  # noqa: E402
+import shutil  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import textwrap  # noqa: E402
+import time  # noqa: E402
+import traceback  # noqa: E402
+
+import guests  # noqa: E402
+import network  # noqa: E402
+import page  # noqa: E402
+import recording  # noqa: E402
+import sections  # noqa: E402
+import view  # noqa: E402
+from follow import follow  # noqa: E402
+from guests import BARE, GUESTS, MIB  # noqa: E402
+from qmp import QmpError  # noqa: E402
+from vmm import Vmm, default_binary  # noqa: E402
 
 
 class DemoError(RuntimeError):
@@ -35,8 +40,9 @@ def say(text=""):
 
 
 def tell(label, text):
-    """A labelled fact, in lines that fit 80 columns."""
-    for at, line in enumerate(textwrap.wrap(text, 64, break_on_hyphens=False, break_long_words=False)):
+    """A labelled fact, in lines that fit the terminal, at most 80 columns."""
+    width = max(24, min(80, shutil.get_terminal_size((80, 24)).columns) - 16)
+    for at, line in enumerate(textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)):
         say(f"{label if at == 0 else '':<12}{line}")
 
 
@@ -73,8 +79,9 @@ class BootSector:
 
     def __init__(self, options, scratch):
         self.scratch, self.ram = scratch, (options.size + 64) * MIB
-        self.text = f"boot sector under KVM, {options.size + 64} MiB of RAM, rewriting 8 MiB as fast as it can"
-        guests.write_disk(f"{scratch}/disk", options.size * MIB // 2, 8 * MIB)
+        hot = min(8, options.size // 2)  # of what it touched in the beginning
+        self.text = f"boot sector under KVM, {options.size + 64} MiB of RAM, rewriting {hot} MiB as fast as it can"
+        guests.write_disk(f"{scratch}/disk", options.size * MIB // 2, hot * MIB)
         self.heart = guests.Heartbeat(scratch)
 
     def arguments(self, side):
@@ -135,7 +142,7 @@ def live_migration(options, scratch, net):
 def move(options, guest, source, target, uri, bandwidth):
     """Moves, checks, tells and reports; false when the guest writes too fast to be moved."""
     settings = {"max_bandwidth": bandwidth}
-    if options.downtime:
+    if options.downtime is not None:
         settings["downtime_limit"] = options.downtime
     source.qmp.execute("migrate-set-parameters", **settings)
     source.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "return-path", "state": True}])
@@ -206,8 +213,8 @@ def summary(info, checked):
     yield "throughput", f"{view.size(ram['transferred'] / max(seconds, 1e-3))}/s, {view.size(ram['transferred'])} in all"
     pages = ram["total"] // ram["page-size"]
     skipped = max(0, pages - ram["normal"])  # a page that was sent twice hides one that was not sent at all
-    yield "pages", (f"{view.count(ram['normal'])} sent in {ram['dirty-sync-count']} passes, "
-                    f"at least {view.count(skipped)} of {view.count(pages)} skipped")
+    sent = f"{view.count(ram['normal'])} sent in {ram['dirty-sync-count']} passes"
+    yield "pages", f"{sent}, at least {view.count(skipped)} of {view.count(pages)} skipped" if "downtime" in info else sent
     yield "memory", checked
 
 
@@ -221,35 +228,75 @@ def downtime_parts(info):
 
 
 def leave_report(options, guest, sides, checked):
-    kept = recording.save(pathlib.Path(options.report).with_suffix(".json"), sides, title=guest.text, checked=checked)
+    kept = recording.save(record_of(options.report), sides, title=guest.text, checked=checked)
     pathlib.Path(options.report).write_text(page.render(kept))
     tell("report", options.report)
 
 
-def positive(text):
-    value = float(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
-    return value
+def record_of(report):
+    """Where the raw record goes: beside the page."""
+    return pathlib.Path(report).with_suffix(".json")
+
+
+def why_not_written(report):
+    """A reason why the page or its record could not be kept, None where they can."""
+    page_at = pathlib.Path(report)
+    if not page_at.name:
+        return "the page needs a name"
+    record_at = record_of(report)
+    if page_at == record_at:
+        return f"{report}: the raw record goes to {record_at}, the page needs another name"
+    if not page_at.parent.is_dir():
+        return f"{page_at.parent} is not a directory"
+    for path in (page_at, record_at):
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            return f"{path} cannot be written; name another place"
+    return None
+
+
+def number(kind, least, most=math.inf, above=False):
+    """A type for argparse: a finite number in a range, `least` itself left out where it must be above."""
+    def convert(text):
+        value = kind(text)
+        if not least <= value <= most or not math.isfinite(value) or (above and value == least):
+            upper = f" and at most {most:g}" if most < math.inf else ""
+            raise argparse.ArgumentTypeError(f"must be {'more than' if above else 'at least'} {least:g}{upper}")
+        return value
+    convert.__name__ = kind.__name__  # for "invalid int value"
+    return convert
+
+
+def available_mib():
+    """What the host can still give, None where it does not tell."""
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) >> 10
+    return None
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    whole, real = number(int, 0), number(float, 0)
     parser.add_argument("--kvm", action="store_true", help="move a boot-sector guest under KVM instead of a synthetic one")
-    parser.add_argument("--size", type=int, default=512, metavar="MIB", help="RAM of the guest that moves (%(default)s)")
-    parser.add_argument("--rate", type=int, default=60, metavar="MIB_PER_S", help="what it writes, 0 = all it can (%(default)s)")
-    parser.add_argument("--link", type=int, default=1000, metavar="MBIT", help="limit of the link, 0 = none (%(default)s)")
-    parser.add_argument("--delay", type=float, default=0, metavar="MS", help="what each way of the link takes (%(default)s)")
-    parser.add_argument("--downtime", type=int, metavar="MS", help="downtime limit of the migration (its default)")
-    parser.add_argument("--patience", type=positive, default=20, metavar="S", help="give up after so long (%(default)s)")
+    parser.add_argument("--size", type=number(int, 8), default=512, metavar="MIB", help="RAM of the guest that moves (%(default)s)")
+    parser.add_argument("--rate", type=whole, default=60, metavar="MIB_PER_S",
+                        help="what it writes, 0 = all it can, as the one under --kvm always does (%(default)s)")
+    parser.add_argument("--link", type=number(int, 0, 1_000_000), default=1000, metavar="MBIT", help="limit of the link, 0 = none (%(default)s)")
+    parser.add_argument("--delay", type=real, default=0, metavar="MS", help="what each way of the link takes (%(default)s)")
+    parser.add_argument("--downtime", type=number(int, 0, 2_000_000), metavar="MS", help="downtime limit of the migration (its default)")
+    parser.add_argument("--patience", type=number(float, 0, above=True), default=20, metavar="S", help="give up after so long (%(default)s)")
     parser.add_argument("--report", default="report.html", metavar="FILE", help="where the report goes (%(default)s)")
     parser.add_argument("--skip-boot", action="store_true", help="only move, do not boot the first guest")
     parser.add_argument("--binary", default=default_binary(), help=argparse.SUPPRESS)
+    parser.add_argument("--check-options", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.size < 8:
-        parser.error("--size: at least 8 MiB")
     if options.kvm and not guests.kvm_works():
         parser.error("--kvm: /dev/kvm is not there or may not be opened")
+    # Each side comes to hold the half of the memory that the guest writes to.
+    if (available := available_mib()) is not None and options.size > available:
+        parser.error(f"--size: this host has {available} MiB of memory available")
+    if trouble := why_not_written(options.report):
+        parser.error(f"--report: {trouble}")
     return options
 
 
@@ -324,7 +371,10 @@ def wait_for(child, asked):
 
 
 def main():
-    return supervise(parse_arguments())
+    if sys.stdout is None:  # closed: who started us does not want to hear
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    options = parse_arguments()
+    return 0 if options.check_options else supervise(options)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import socket
 import time
 
 GREETING_SECONDS = 20
+CLOSED = "the monitor closed its connection"
 
 
 class QmpError(Exception):
@@ -31,8 +32,8 @@ class Qmp:
         self.execute("qmp_capabilities")
 
     @classmethod
-    def connect_unix(cls, path, deadline):
-        """Retries until the server listens or `deadline` (time.monotonic()) has passed."""
+    def connect_unix(cls, path, deadline, hopeless=lambda: False):
+        """Retries until the server listens, `deadline` (time.monotonic()) has passed, or there is no hope any more."""
         while True:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
@@ -40,7 +41,7 @@ class Qmp:
                 return cls(sock)
             except (FileNotFoundError, ConnectionRefusedError):
                 sock.close()
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or hopeless():
                     raise
                 time.sleep(0.002)
 
@@ -48,9 +49,12 @@ class Qmp:
         while b"\n" not in self.buffer:
             if deadline is not None:
                 self.sock.settimeout(max(0.001, deadline - time.monotonic()))
-            data = self.sock.recv(65536)
+            try:
+                data = self.sock.recv(65536)
+            except ConnectionResetError:
+                data = b""
             if not data:
-                raise EOFError("the monitor closed its connection")
+                raise EOFError(CLOSED)
             self.buffer += data
         line, _, self.buffer = self.buffer.partition(b"\n")
         return json.loads(line)
@@ -61,7 +65,10 @@ class Qmp:
         if arguments:
             request["arguments"] = {name.replace("_", "-"): value for name, value in arguments.items()}
         self.sock.settimeout(None)
-        self.sock.sendall(json.dumps(request).encode())
+        try:
+            self.sock.sendall(json.dumps(request).encode())
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise EOFError(CLOSED) from error
         while True:
             message = self._next_message(None)
             if "event" in message:

@@ -34,10 +34,13 @@ class Vmm:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            self.qmp = Qmp.connect_unix(self.qmp_path, self.started + 30)
+            self.qmp = Qmp.connect_unix(self.qmp_path, self.started + 30, hopeless=lambda: self.process.poll() is not None)
         except (OSError, EOFError) as error:
+            ended = self.process.poll()
+            why = f"it ended with exit status {ended}" if ended is not None else str(error)
+            said = self.log().rstrip()
             self.kill()
-            raise RuntimeError(f"{binary} did not come up: {error}\n{self.log()}") from error
+            raise RuntimeError(f"{binary} did not come up: {why}" + (f"\n{said}" if said else "")) from error
         self.greeted = time.monotonic()
 
     def log(self):
