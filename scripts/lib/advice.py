@@ -4,6 +4,9 @@
 import re
 
 ADVICE = [
+    (r"/vfio\b|\bvfio\b|vfio-user|device state [A-Z]", "a device outside the program",
+     "Its server or driver refused something, did not answer or went away: its own log says why. The destination needs a device of "
+     "the same kind, with a state of the same size, ready before the migration begins."),
     (r"connection refused|connect.*(no such file|unreachable|timed out)", "the connection",
      "Start the destination with -incoming first, and check the address, the port and the firewall between the hosts."),
     (r"unable to write|broken pipe|connection reset|end of file|eof|closed its connection", "the connection",

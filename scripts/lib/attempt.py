@@ -5,6 +5,7 @@ import dataclasses
 
 SOURCE, TARGET = "source", "destination"
 LEAST_WINDOW = 0.03  # seconds over which a rate means something
+BEFORE_THE_STOP = ("rehearsed", "drained")  # of the kind "switchover", but while the guest runs; drained with every pass
 
 
 @dataclasses.dataclass
@@ -50,6 +51,7 @@ class Attempt:
     errors: list = dataclasses.field(default_factory=list)  # (side, text)
     clock: str = ""  # how the destination's times were brought to the source's clock
     dropped: int = 0
+    outside: int = 0  # bytes of devices behind VFIO
 
     def of(self, *kinds, side=None):
         return [e for e in self.events if e.kind in kinds and side in (None, e.side)]
@@ -91,6 +93,7 @@ def from_side(side):
         return [from_looks(side)]
     found = [from_timeline(one) for one in timeline]
     found[0].mostly_zero = side.get("info", {}).get("x-mostly-zero", {}).get("pages", 0)
+    found[0].outside = side.get("info", {}).get("vfio", {}).get("transferred", 0)
     if not found[0].samples:
         found[0].samples = samples_of_looks(side)
     return found
@@ -128,6 +131,22 @@ def even(samples):
     return kept
 
 
+def dirtied(attempt):
+    """[(time, bytes a second)]: what became dirty from one sync to the next, over that time; no part of it too short to mean
+    something. Empty where syncs are missing."""
+    syncs = sorted((e for e in attempt.of("sync", side=SOURCE) if e.bytes is not None), key=lambda e: e.start)
+    if len(syncs) < 2 or attempt.dropped:
+        return []
+    points, since, count = [], syncs[0].start, 0
+    for sync in syncs[1:]:
+        count += sync.bytes
+        if sync.start - since >= LEAST_WINDOW:
+            rate = count / (sync.start - since)
+            points += [(since, rate), (sync.start, rate)]
+            since, count = sync.start, 0
+    return points
+
+
 def samples_of_switchover(attempt):
     """The recorder's samples end when the guest stops; the last pages' event says how it went on."""
     last = next((e for e in attempt.of("switchover", side=SOURCE) if e.name == "ram" and e.length), None)
@@ -140,7 +159,8 @@ def samples_of_switchover(attempt):
 
 def event_of(event, side):
     length = event.get("duration-us")
-    return Event(side, event["kind"], event["name"], event["start-us"] / 1e6, None if length is None else length / 1e6,
+    kind = "preparation" if event["kind"] == "switchover" and event["name"] in BEFORE_THE_STOP else event["kind"]
+    return Event(side, kind, event["name"], event["start-us"] / 1e6, None if length is None else length / 1e6,
                  event.get("bytes"), event.get("number"))
 
 
@@ -154,7 +174,8 @@ def from_looks(side):
     """Of a program that keeps no timeline: what query-migrate said at the end, and whenever somebody looked."""
     info = side.get("info", {})
     attempt = Attempt(info.get("status", "none"), info.get("total-time", 0) / 1e3, ram=info.get("ram", {}),
-                      downtime=info.get("downtime"), forecast=info.get("x-forecast", {}))
+                      downtime=info.get("downtime"), forecast=info.get("x-forecast", {}),
+                      outside=info.get("vfio", {}).get("transferred", 0))
     take_downtime(attempt, info.get("x-downtime", {}) | ({"actual": info["downtime"]} if "downtime" in info else {}))
     attempt.samples = samples_of_looks(side)
     previous = None

@@ -259,7 +259,7 @@ def number(kind, least, most=math.inf, above=False):
     def convert(text):
         value = kind(text)
         if not least <= value <= most or not math.isfinite(value) or (above and value == least):
-            upper = f" and at most {most:g}" if most < math.inf else ""
+            upper = f" and at most {most:.0f}" if most < math.inf else ""
             raise argparse.ArgumentTypeError(f"must be {'more than' if above else 'at least'} {least:g}{upper}")
         return value
     convert.__name__ = kind.__name__  # for "invalid int value"

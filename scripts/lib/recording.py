@@ -79,12 +79,13 @@ def load(text, name="input"):
     """A recording; the bare answer of query-migrate-timeline is taken too, with or without its "return"."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordingError(f"{name}: not JSON: {error}") from error
     if isinstance(found, dict) and found.get("format") == FORMAT:
         if found.get("version") != VERSION:
             raise RecordingError(f"{name}: recording of version {found.get('version')}; this script reads version {VERSION}")
-        if not found.get("sides"):
+        sides = found.get("sides")
+        if not sides or not isinstance(sides, list) or not all(isinstance(side, dict) for side in sides):
             raise RecordingError(f"{name}: a recording without sides")
         return found
     attempts = found.get("return") if isinstance(found, dict) else found

@@ -3,13 +3,14 @@
 # The sections of the report that show figures. Each takes an Attempt and answers HTML, "" when there is nothing to show.
 import charts
 import view
-from attempt import SOURCE, TARGET
+from attempt import SOURCE, TARGET, dirtied
 from charts import Axis, bar, milliseconds, row, seconds, section, table, text
 
 STATUS_STYLES = {"setup": "s8", "active": "s4", "pre-switchover": "s3", "device": "s2", "postcopy-active": "s5", "postcopy-paused": "s6",
                  "cancelling": "s6", "completed": "good", "failed": "bad", "cancelled": "bad"}
 ROWS = [("connection", ("connect", "channel"), "s8"), ("setup", ("setup",), "s8"), ("passes", ("pass",), "s1"),
-        ("dirty syncs", ("sync",), "s3"), ("stalls", ("stall",), "s6"), ("switchover", ("switchover",), "s2"),
+        ("dirty syncs", ("sync",), "s3"), ("stalls", ("stall",), "s6"),
+        ("preparation", ("preparation",), "s8"), ("switchover", ("switchover",), "s2"),
         ("devices saved", ("device-save",), "s5"), ("devices loaded", ("device-load",), "s5"), ("errors", ("error",), "bad")]
 
 
@@ -24,6 +25,8 @@ def tiles(attempt, recording):
         found.append(("throughput", f"{view.size(rate)}/s", f"{view.size(ram['transferred'])} in all"))
         found.append(("pages sent", view.count(ram["normal"]), f"of {view.count(ram['total'] // ram['page-size'])} in the guest"))
         found.append(("passes", str(ram["dirty-sync-count"]), ""))
+    if attempt.outside:
+        found.append(("device data", view.size(attempt.outside), "of devices behind VFIO"))
     boxes = "".join(f'<div><dt>{text(name)}</dt><dd>{text(value)}</dd><dd class="faint">{text(more)}</dd></div>'
                     for name, value, more in found)
     checked = f'<p class="checked">Memory afterwards: {text(recording["checked"])}</p>' if recording.get("checked") else ""
@@ -112,14 +115,16 @@ def curves(attempt):
         return ""
     axis = Axis(0, attempt.last)
     starts = [e.start for e in attempt.of("pass", side=SOURCE)][1:]
-    dirty_from = next((s.time for s in attempt.samples if s.dirty), None)
     sent = [(s.time, s.wire) for s in attempt.samples]
-    rewritten = [(s.time, s.dirty) for s in attempt.samples if dirty_from is not None and s.time >= dirty_from]
+    if not (rewritten := dirtied(attempt)):
+        dirty_from = next((s.time for s in attempt.samples if s.dirty), None)
+        rewritten = [(s.time, s.dirty) for s in attempt.samples if dirty_from is not None and s.time >= dirty_from]
     left = [(s.time, s.left) for s in attempt.samples]
     body = charts.curves("Bytes a second", axis, [("sent", "s1", sent), ("rewritten by the guest", "s2", rewritten)],
                          lambda value: f"{view.size(value)}/s", starts)
     body += charts.curves("Bytes still to be sent", axis, [("remaining", "s5", left)], view.size, starts)
-    lead = "A pass sends what changed since the pass before; vertical lines are their starts." if starts else ""
+    lead = ("A pass sends what changed since the pass before; vertical lines are their starts. A page that is rewritten before "
+            "it was sent counts once.") if starts else ""
     if any(s.throttle for s in attempt.samples):
         lead += f" The guest was slowed down by up to {max(s.throttle for s in attempt.samples)} %."
     return section("curves", "Throughput and what remained", body, lead)
@@ -186,6 +191,9 @@ def passes(attempt):
         rows.append((event.number if event.number is not None else event.name, seconds(event.start), seconds(event.length or 0),
                      view.size(event.bytes) if event.bytes is not None else "", f"{view.size(rate)}/s" if rate else "",
                      view.size(after.bytes) if after and after.bytes is not None else ""))
+    for event in (e for e in attempt.of("switchover", side=SOURCE) if e.name == "ram" and e.length and e.bytes is not None):
+        rows.append(("guest stopped", seconds(event.start), seconds(event.length), view.size(event.bytes),
+                     f"{view.size(event.bytes / event.length)}/s", ""))
     head = ("pass", "began at", "took", "sent", "rate", "dirty after it")
     return section("passes", "Passes", table(head, rows, set(range(len(head)))))
 
@@ -222,7 +230,8 @@ def foretold_chart(attempt, scores):
 
 def score_row(score):
     words = {True: "yes", False: "no", None: "cannot be told"}
-    foretold = f"{milliseconds(score['total-min'])} to {milliseconds(score['total-max'])}" if "total-max" in score else ""
+    foretold = f"{milliseconds(score['total-min'])} to {milliseconds(score['total-max'])}" if "total-max" in score else (
+        f"{milliseconds(score['total-min'])} at least" if "total-min" in score else "")
     return (f"pass {score['pass']}, after {milliseconds(score['given-at'])}", view.VERDICTS.get(score["verdict"], score["verdict"]),
             foretold, milliseconds(score["total-time"]), words[score.get("correct")],
             words[score["in-range"]] if "in-range" in score else "")

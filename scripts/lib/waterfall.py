@@ -36,7 +36,7 @@ def waterfall(attempt):
 
 def target_rows(attempt, axis):
     """What the destination did in that time, on the same axis."""
-    stop = next((e.start for e in attempt.of("switchover", side=SOURCE)), None)
+    stop = min((e.start for e in attempt.of("switchover", side=SOURCE)), default=None)
     if stop is None:
         return []
 

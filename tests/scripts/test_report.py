@@ -111,6 +111,15 @@ class Report(unittest.TestCase):
         self.assertRegex(text, "sent as they are +100\u202f000")
         self.assertRegex(text, "mostly zero, sent in words +4\u202f987")
 
+    def test_what_devices_outside_sent_and_a_forecast_without_an_upper_end_are_told(self):
+        kept = sample.recording()
+        kept["sides"][0]["info"]["vfio"] = {"transferred": 64 << 20}
+        score = kept["sides"][0]["timeline"][0]["forecast"]["scores"][1]
+        del score["total-max"]
+        text = " ".join(parsed(page.render(kept)).texts)
+        self.assertRegex(text, "device data +64.0 MiB +of devices behind VFIO")
+        self.assertIn("3 s at least", text)
+
     def test_a_side_that_never_migrated_is_no_crash(self):
         made = page.render(sample.recording() | {"sides": [{"role": "source", "info": {"status": "none"}, "timeline": []}]})
         self.assertEqual(parsed(made).open, [])
@@ -129,6 +138,24 @@ class Attempts(unittest.TestCase):
         told = next(e for e in peer["events"] if e["kind"] == "guest")
         self.assertAlmostEqual(guest.start, told["start-us"] / 1e6 + 0.02)
         self.assertIn("wall clock", found.clock)
+
+    def test_the_downtime_begins_with_the_stop_not_with_what_prepares_it(self):
+        told = sample.timeline()
+        told["events"][:0] = [sample.event("switchover", "rehearsed", 2_000_000, None, None, 21_139), sample.event("switchover", "drained", 2_000_100, 70_000)]
+        found = attempt.attempts_of(sample.recording(told))[0]
+        stop = next(e["start-us"] for e in told["events"] if e["name"] == "stop")
+        self.assertEqual(min(e.start for e in found.of("switchover", side=attempt.SOURCE)), stop / 1e6)
+        texts = parsed(page.render(sample.recording(told))).texts
+        self.assertIn("Meanwhile at the destination", texts)
+        self.assertEqual([text for text in texts if text.strip() == "preparation"], ["preparation "])
+
+    def test_the_guests_rate_is_that_of_each_pass(self):
+        found = attempt.attempts_of(sample.recording())[0]
+        points = attempt.dirtied(found)
+        self.assertAlmostEqual(points[-1][1], 120_000 * 50 / 0.123, delta=1)
+        self.assertEqual([time for time, _ in points], sorted(time for time, _ in points))
+        found.dropped = 1
+        self.assertEqual(attempt.dirtied(found), [])
 
     def test_the_parts_of_the_downtime_add_up_to_it_in_the_table_of_kinds(self):
         found = attempt.attempts_of(sample.recording())[0]
@@ -171,7 +198,8 @@ class Input(unittest.TestCase):
         self.assertEqual(json.loads(self.run_report(page.render(sample.recording()), "--json").stdout), sample.recording())
 
     def test_anything_else_is_one_clear_error(self):
-        for content in ("", "{", "[]", "{}", '{"format": "godwit-recording", "version": 9}', "<html></html>"):
+        for content in ("", "{", "[]", "{}", '{"format": "godwit-recording", "version": 9}', "<html></html>", "[" * 100_000,
+                        '{"format": "godwit-recording", "version": 1, "sides": [1]}'):
             run = self.run_report(content)
             self.assertEqual(run.returncode, 1)
             self.assertEqual(len(run.stderr.splitlines()), 1, run.stderr)
@@ -202,6 +230,7 @@ class Input(unittest.TestCase):
 class Advice(unittest.TestCase):
     def test_common_errors_lead_to_their_cause(self):
         for text, what in (("connect: Connection refused", "the connection"), ("Unknown ramblock \"pc.bios\"", "a device or memory block"),
+                           ("section '0000:00:01.0/vfio' instance 0: MIG_DATA_WRITE: the server refuses: Invalid argument", "a device outside the program"),
                            ("Length mismatch: pc.ram: 0x8000000 in != 0x4000000", "the size of a memory block"), ("something else", "")):
             self.assertEqual(advice.about(text)[0], what)
 
