@@ -168,8 +168,13 @@ struct RunStateMachine::Impl {
     std::shared_ptr<Entries<Handler>> handlers = std::make_shared<Entries<Handler>>();
     std::shared_ptr<Entries<Observer>> observers = std::make_shared<Entries<Observer>>();
 
+    // A stop whose handlers have not heard of it: while it waits for the vCPUs the machine lock is
+    // free, and another thread may want the guest stopped as well.
+    bool stopping = false;
+
     void change(RunState to);
     Result<void> tell(bool running, RunState state_now);
+    Result<void> finish_stop();
     Result<void> arrive(RunState to);
 };
 
@@ -198,6 +203,19 @@ Result<void> RunStateMachine::Impl::tell(bool running, RunState state_now)
         call(handler->prepare, *handler);
     for (const auto& handler : list)
         call(handler->handle, *handler);
+    return result;
+}
+
+/// Whoever comes first, of those who wait for the same stop, ends it.
+Result<void> RunStateMachine::Impl::finish_stop()
+{
+    if (hooks.pause_vcpus)
+        hooks.pause_vcpus();
+    if (!std::exchange(stopping, false))
+        return {};
+    auto result = tell(false, state);
+    if (hooks.emit)
+        hooks.emit("STOP");
     return result;
 }
 
@@ -262,20 +280,19 @@ Result<void> RunStateMachine::set(RunState to)
 Result<void> RunStateMachine::stop(RunState to)
 {
     const RunState from = state();
-    if (!live())
-        return set(to);
+    if (!live()) {
+        auto stopped = impl_->stopping ? impl_->finish_stop() : Result<void>();
+        auto moved = set(to);
+        return stopped ? moved : stopped;
+    }
     if (!is_legal_move(from, to))
         return set(to);
     impl_->was_suspended = from == Suspended;
     impl_->change(to);
+    impl_->stopping = true;
     if (impl_->hooks.stop_clock)
         impl_->hooks.stop_clock();
-    if (impl_->hooks.pause_vcpus)
-        impl_->hooks.pause_vcpus();
-    auto result = impl_->tell(false, to);
-    if (impl_->hooks.emit)
-        impl_->hooks.emit("STOP");
-    return result;
+    return impl_->finish_stop();
 }
 
 Result<void> RunStateMachine::start(RunState to)

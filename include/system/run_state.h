@@ -59,6 +59,7 @@ public:
     Result<void> set(RunState to);
 
     /// Leaves Running or Suspended for `to`: vCPUs out, clock stopped, handlers told, STOP emitted.
+    /// While another thread does just that, waits until all of it is done.
     Result<void> stop(RunState to);
     /// `stop` then `cont` of a suspended guest returns to Suspended.
     Result<void> start(RunState to = RunState::Running);

@@ -175,6 +175,28 @@ TEST_F(Recorded, StopOfAStoppedGuestChangesTheStateOnly)
     EXPECT_EQ(run.state(), FinishMigrate);
 }
 
+// The machine lock is free while the vCPUs are waited for: `stop`, and a migration at its end.
+TEST_F(Recorded, AStopWaitsForTheOneThatIsUnderWay)
+{
+    const auto device = handler(0, "device");
+    int pauses = 0;
+    run.set_hooks({.pause_vcpus =
+                       [&] {
+                           calls.push_back("pause");
+                           if (++pauses > 1)
+                               return;
+                           EXPECT_TRUE(run.stop(FinishMigrate));
+                           calls.push_back("stopped");
+                       },
+                   .emit = [this](std::string_view event) { calls.emplace_back(event); }});
+    ASSERT_TRUE(run.start());
+    calls.clear();
+    ASSERT_TRUE(run.stop(Paused));
+    EXPECT_EQ(calls, (std::vector<std::string>{"pause", "pause", "prepare device", "handle device",
+                                               "STOP", "stopped"}));
+    EXPECT_EQ(run.state(), FinishMigrate);
+}
+
 TEST_F(Recorded, AnIllegalMoveChangesNothing)
 {
     ASSERT_TRUE(run.start());
