@@ -58,10 +58,11 @@ def add_received(info, attempts):
         info.setdefault("error-desc", text)
 
 
-def follow(qmp, out, *, plain=False, interval=0.2, wait=0.0, indent="", patience=None):
+def follow(qmp, out, *, plain=False, interval=0.2, wait=0.0, indent="", patience=None, history=None):
     """Until the migration ended, or never began within `wait` seconds, or took longer than `patience` seconds.
-    The history of what was seen; its `info` is the last answer of query-migrate."""
-    history = view.History()
+    The history of what was seen; its `info` is the last answer of query-migrate. Who hands one in keeps it when the
+    program goes away meanwhile."""
+    history = view.History() if history is None else history
     screen = None if plain or not out.isatty() else Screen(out, indent)
     lines = Lines(out, indent)
     limit = qmp.execute("query-migrate-parameters").get("downtime-limit")

@@ -5,6 +5,7 @@ import json
 import pathlib
 import time
 
+import view
 from qmp import QmpError
 
 FORMAT = "godwit-recording"
@@ -37,6 +38,15 @@ def side_of(qmp, history=None, role=None):
     if history:
         side["samples"] = samples_of(history)
     return side
+
+
+def side_seen(qmp, history):
+    """The part of a side that went away: what was seen of it, and that it is gone."""
+    info = dict(history.info)
+    if info.get("status") in view.RUNNING:
+        info |= {"status": "failed", "error-desc": f"the program went away while the migration was {info['status']}"}
+    return {"role": "source" if "ram" in info else "target", "program": program_of(qmp), "info": info, "parameters": {}, "capabilities": [],
+            "timeline": None, "check": None, "samples": samples_of(history)}
 
 
 def program_of(qmp):

@@ -122,7 +122,8 @@ def curves(attempt):
     left = [(s.time, s.left) for s in attempt.samples]
     body = charts.curves("Bytes a second", axis, [("sent", "s1", sent), ("rewritten by the guest", "s2", rewritten)],
                          lambda value: f"{view.size(value)}/s", starts)
-    body += charts.curves("Bytes still to be sent", axis, [("remaining", "s5", left)], view.size, starts)
+    if any(value for _, value in left):
+        body += charts.curves("Bytes still to be sent", axis, [("remaining", "s5", left)], view.size, starts)
     lead = ("A pass sends what changed since the pass before; vertical lines are their starts. A page that is rewritten before "
             "it was sent counts once.") if starts else ""
     if any(s.throttle for s in attempt.samples):

@@ -75,7 +75,9 @@ class History:
                 sent = info["ram"]["transferred"] - before["ram"]["transferred"]
                 if info.get("status") not in ENDED:
                     self.wire.append(max(0, sent) / (when - then))
-                    self.dirty.append(info["ram"]["dirty-pages-rate"] * info["ram"]["page-size"])
+                    # The core's own look, where there is one: the verdict speaks of it, and it comes before the first pass ends.
+                    told = info.get("x-forecast", {}).get("dirty-rate")
+                    self.dirty.append(info["ram"]["dirty-pages-rate"] * info["ram"]["page-size"] if told is None else told)
         self.samples.append((when, info))
 
     @property
@@ -259,7 +261,8 @@ def wrapped(label, text, width, style):
 
 
 def wire_line(history, width):
-    return row("wire", f"{size(history.rate()) + '/s':<14}", ("wire", sparkline(history.wire, width - LABEL - 14)))
+    rate = f"{size(history.rate())}/s" if history.wire else "unknown yet"
+    return row("wire", f"{rate:<14}", ("wire", sparkline(history.wire, width - LABEL - 14)))
 
 
 def rate_lines(history, width):
@@ -312,13 +315,16 @@ def plain(history, guest_status, downtime_limit=None):
     info = history.info
     words = [info.get("status", "none"), f"guest {guest_status}"]
     if ram := info.get("ram"):
-        words += [f"pass {history.passes()}", f"{history.share():.0%}", f"left {size(ram['remaining'])}",
-                  f"wire {size(history.rate())}/s"]
+        words += [f"pass {history.passes()}", f"{history.share():.0%}", f"left {size(ram['remaining'])}"]
+        if history.wire:
+            words.append(f"wire {size(history.rate())}/s")
         if any(history.dirty):
             words.append(f"guest writes {size(history.dirty_rate())}/s")
     if received := info.get(RECEIVED):
-        words += [f"received {size(received['bytes'])}", f"wire {size(history.rate())}/s",
-                  f"{received['devices']} device sections loaded"]
+        words.append(f"received {size(received['bytes'])}")
+        if history.wire:
+            words.append(f"wire {size(history.rate())}/s")
+        words.append(f"{received['devices']} device sections loaded")
     if info.get("status") == "active" and ram:
         words.append(f"ends {history.eta_text(downtime_limit)}")
     forecast = info.get("x-forecast", {})

@@ -52,6 +52,15 @@ class View(unittest.TestCase):
         made = history((0, info(sent=0)), (1, info(sent=100 * MIB)), (2, info(sent=200 * MIB)))
         self.assertAlmostEqual(made.rate(), 100 * MIB)
 
+    def test_a_rate_that_nobody_measured_yet_is_not_told(self):
+        made = history((0, info()))
+        self.assertIn("wire      unknown yet", text_of(view.screen(made, "running")))
+        self.assertNotIn("wire", view.plain(made, "running"))
+
+    def test_the_guests_rate_is_the_one_that_the_verdict_speaks_of(self):
+        made = history((0, info()), (1, info(sent=MIB, dirty_pages=1, **{"x-forecast": FORECAST | {"dirty-rate": 60 * MIB}})))
+        self.assertIn("guest     60.0 MiB/s", text_of(view.screen(made, "running")))
+
     def test_an_eta_counts_what_the_guest_writes_meanwhile(self):
         pages = 50 * MIB // 4096
         made = history(*((t, info(sent=100 * MIB * t, remaining=500 * MIB, dirty_pages=pages)) for t in range(5)))

@@ -92,6 +92,26 @@ class Demo(unittest.TestCase):
 
 
 class Watch(unittest.TestCase):
+    def test_what_was_seen_of_a_program_that_died_is_kept(self):
+        busy = guests.synth_arguments(32 * MIB, 8 * MIB)  # all it can: over 1 MiB/s it never gets across
+        with tempfile.TemporaryDirectory(prefix="looking-") as scratch, \
+                Vmm(default_binary(), [*busy, "-qmp", f"unix:{scratch}/watched,server=on,wait=off"], "s", scratch=scratch) as source, \
+                Vmm(default_binary(), [*busy, "-incoming", "defer"], "t", scratch=scratch) as target:
+            guests.wait_for_bytes(source, 16 * MIB, PATIENCE)
+            target.qmp.execute("migrate-incoming", uri="tcp:127.0.0.1:0")
+            port = target.qmp.execute("query-migrate")["socket-address"][0]["port"]
+            source.qmp.execute("migrate-set-parameters", max_bandwidth=MIB)
+            source.qmp.execute("migrate", uri=f"tcp:127.0.0.1:{port}")
+            watch = subprocess.Popen([str(ROOT / "scripts" / "watch"), f"{scratch}/watched", "--record", f"{scratch}/seen.json"],
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            first = watch.stdout.readline()
+            source.process.kill()
+            said, _ = watch.communicate(timeout=PATIENCE)
+            self.assertEqual(watch.returncode, 1, first + said)
+            self.assertIn("what was seen until then is in", said)
+            made = subprocess.run([str(ROOT / "scripts" / "report"), f"{scratch}/seen.json", "-o", "-"], capture_output=True, text=True)
+            self.assertIn("the program went away while the migration was", made.stdout, made.stderr)
+
     def test_both_sides_are_shown_as_lines_and_recorded(self):
         with tempfile.TemporaryDirectory(prefix="looking-") as scratch:
             def arguments(side):
