@@ -9,6 +9,7 @@
 #include "system/vm.h"
 #include "util/json.h"
 
+#include <atomic>
 #include <list>
 #include <mutex>
 #include <utility>
@@ -61,6 +62,7 @@ struct Vm::Impl {
     ChardevSet chardevs;
     std::unique_ptr<Accelerator> accelerator;
     std::vector<Vcpu*> vcpus;
+    std::atomic<unsigned> pausing{0};  // who waits for them to pause; changes with the machine lock
     Object root;
     DeviceManager devices;
     Machine* machine = nullptr;

@@ -24,13 +24,27 @@ void Vm::pause_vcpus()
         vcpu->request_pause();
     if (impl_->vcpus.empty())
         return;
-    MachineUnlock unlocked(lock());
-    for (Vcpu* vcpu : impl_->vcpus)
-        vcpu->wait_paused();
+    ++impl_->pausing;
+    {
+        MachineUnlock unlocked(lock());
+        for (Vcpu* vcpu : impl_->vcpus)
+            vcpu->wait_paused();
+    }
+    --impl_->pausing;
+    impl_->pausing.notify_all();
 }
 
 void Vm::resume_vcpus()
 {
+    // Somebody waits for them to pause, without the lock, and has then something to do.
+    bool waited = false;
+    while (const unsigned others = impl_->pausing.load()) {
+        MachineUnlock unlocked(lock());
+        impl_->pausing.wait(others);
+        waited = true;
+    }
+    if (waited && !impl_->run_state.running())
+        return;
     for (Vcpu* vcpu : impl_->vcpus)
         vcpu->resume();
 }

@@ -230,6 +230,37 @@ TEST(Synth, PauseAndResumeUnderLoadLoseNothing)
     EXPECT_EQ(check_all(test).pages, 256u);
 }
 
+// The lock is free while the vCPUs are waited for: a reset, and a migration that takes its guest
+// back.
+TEST(Synth, WhoHasPausedTheVcpusHasThemPausedWhoeverElseResumesThem)
+{
+    TestVm test(2, 1 << 20);
+    ASSERT_TRUE(test.start_accelerator("synth-accel"));
+    system::Vm& vm = test.vm();
+    const auto accesses = [&] { return vcpu_of(test, 0).accesses() + vcpu_of(test, 1).accesses(); };
+    {
+        const system::MachineGuard guard(vm.lock());
+        ASSERT_TRUE(vm.run_state().start());
+    }
+    std::jthread other([&](const std::stop_token& stop) {
+        while (!stop.stop_requested()) {
+            {
+                const system::MachineGuard guard(vm.lock());
+                vm.resume_vcpus();
+            }
+            std::this_thread::yield();
+        }
+    });
+    for (int i = 0; i < 100; ++i) {
+        const system::MachineGuard guard(vm.lock());
+        vm.pause_vcpus();
+        const auto before = accesses();
+        std::this_thread::yield();
+        ASSERT_EQ(accesses(), before) << i;
+        vm.resume_vcpus();
+    }
+}
+
 TEST(Synth, ThrottledOrPausingItStopsAtOnceWhenAsked)
 {
     TestVm test(1, 1 << 20);
