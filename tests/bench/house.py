@@ -19,14 +19,20 @@ def start_to_greeting(binary):
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(path)
         listener.listen(1)
+        listener.settimeout(30)
         began = time.perf_counter()
         process = subprocess.Popen([binary, "-machine", "none", *IDLE, "-qmp", f"unix:{path}"],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            peer, _ = listener.accept()
+            try:
+                peer, _ = listener.accept()
+            except TimeoutError:
+                raise RuntimeError(f"{binary} did not come up") from None
             greeting = b""
             while b"\n" not in greeting:
-                greeting += peer.recv(4096)
+                if not (data := peer.recv(4096)):
+                    raise RuntimeError(f"{binary} closed its monitor")
+                greeting += data
             took = time.perf_counter() - began
             json.loads(greeting)
         finally:

@@ -68,6 +68,27 @@ if "--json" in words:
 """
 
 
+class Run(unittest.TestCase):
+    def test_what_makes_no_sense_is_one_clear_line_before_anything_is_measured(self):
+        with tempfile.TemporaryDirectory(prefix="godwit-") as scratch:
+            pathlib.Path(scratch, "other").write_text("{}")
+            for words, told in ((("--rounds", "0"), "must be at least 1"), (("--against", f"{scratch}/none"), "No such file"),
+                                (("--against", f"{scratch}/other"), "not what --json keeps"), (("--json", f"{scratch}/none/x"), "not a directory"),
+                                (("--reference", f"{scratch}/none"), "is not there"), (("nothing",), "no benchmark is called nothing")):
+                with self.subTest(words=words):
+                    ran = subprocess.run([str(ROOT / "tests" / "bench" / "run"), "--binary", "/bin/true", "--reference", "/bin/true", *words],
+                                         capture_output=True, text=True, timeout=60)
+                    self.assertNotEqual(ran.returncode, 0)
+                    self.assertIn(told, ran.stderr.splitlines()[-1])
+                    self.assertNotIn("Traceback", ran.stderr)
+
+    def test_a_program_that_cannot_be_measured_is_told(self):
+        ran = subprocess.run([str(ROOT / "tests" / "bench" / "run"), "--binary", "/bin/true", "--reference", "/bin/true", "--rounds", "1", "idle"],
+                             capture_output=True, text=True, timeout=60)
+        self.assertEqual(ran.returncode, 1)
+        self.assertIn("run: idle: /bin/true did not come up", ran.stderr)
+
+
 class Everything(unittest.TestCase):
     def test_what_breaks_costs_nothing_else_and_is_told(self):
         with tempfile.TemporaryDirectory(prefix="godwit-") as scratch:
