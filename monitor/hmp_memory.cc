@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // Human commands that look at memory and ports: x, xp, print, i, o, sum.
-#include "monitor/guest_paging.h"
 #include "monitor/hmp_runner.h"
+#include "system/guest_paging.h"
 #include "system/vm.h"
 
 #include <algorithm>
@@ -21,6 +21,7 @@ using system::HmpArgs;
 using system::HmpContext;
 using system::HmpOutput;
 using system::HmpTable;
+using system::PagingMode;
 
 constexpr std::int64_t kMaxItems = 1 << 20;
 constexpr std::uint64_t kMaxSum = std::uint64_t{16} << 30;

@@ -9,6 +9,7 @@
 #include "accel/kvm/describe_registers.h"
 #include "accel/kvm/msr_table.h"
 #include "migration/stream/registry.h"
+#include "system/guest_paging.h"
 #include "system/vm.h"
 #include "util/log.h"
 
@@ -174,6 +175,19 @@ std::string KvmVcpu::describe_apic() const
     Result<void> done;
     run_in_thread([&] { done = registers_->fetch_apic(state, &current_count); });
     return done ? format_apic(index_, state, current_count) : done.error().message() + "\n";
+}
+
+Result<std::uint64_t> KvmVcpu::translate(std::uint64_t linear)
+{
+    CpuState state;
+    Result<void> done;
+    run_in_thread([&] { done = registers_->fetch_general(state); });
+    GW_TRY(std::move(done));
+    const system::PagingMode mode{
+        .cr0 = state.cr0, .cr3 = state.cr3, .cr4 = state.cr4, .efer = state.efer};
+    if (const auto physical = system::translate(vm().memory(), mode, linear))
+        return *physical;
+    return Error(Errc::NotFound, fmt::format("no page at {:#x}", linear));
 }
 
 Result<void> KvmVcpu::inject_nmi()

@@ -53,6 +53,7 @@ public:
     void kick() noexcept override;
     std::string describe_registers() const override;
     std::string describe_apic() const override;
+    Result<std::uint64_t> translate(std::uint64_t linear) override;
     Result<void> inject_nmi() override;
     void set_throttle(unsigned percent) noexcept override;
 

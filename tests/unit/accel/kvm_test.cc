@@ -684,6 +684,34 @@ TEST(Kvm, ALevelFromAnEventfdStaysUntilTheGuestEndsTheInterrupt)
     EXPECT_EQ(guest.ports.writes, 4u);
 }
 
+TEST(Kvm, AddressesGoThroughTheTablesOfTheCpu)
+{
+    GW_NEEDS_KVM();
+    KvmGuest guest({0xe6, 0x80,                          // out 0x80, al
+                    0x66, 0xb8, 0x00, 0x40, 0x00, 0x00,  // mov eax, 0x4000
+                    0x0f, 0x22, 0xd8,                    // mov cr3, eax
+                    0x0f, 0x20, 0xc0,                    // mov eax, cr0
+                    0x66, 0x0d, 0x00, 0x00, 0x00, 0x80,  // or eax, 0x80000000
+                    0x0f, 0x22, 0xc0,                    // mov cr0, eax
+                    0xe6, 0x80, 0xeb, 0xfc});            // out 0x80, al for ever
+    const auto put32 = [&](std::size_t at, std::uint32_t value) {
+        std::memcpy(guest.memory() + at, &value, sizeof value);
+    };
+    put32(0x4000, 0x5003);
+    put32(0x5004, 0x1003);  // its own code
+    put32(0x500c, 0x7003);
+    const auto translate = [&](std::uint64_t address) {
+        system::MachineGuard guard(guest.vm().lock());
+        return guest.cpu().translate(address);
+    };
+    EXPECT_EQ(translate(0x3abc).value_or(0), 0x3abcu) << "no paging, no change";
+    guest.run_until(10);
+    if ((guest.registers().cr0 >> 31 & 1) == 0)
+        GTEST_SKIP() << "this KVM ignores paging";
+    EXPECT_EQ(translate(0x3abc).value_or(0), 0x7abcu);
+    EXPECT_FALSE(translate(0x4abc));
+}
+
 TEST(Kvm, SecondVcpusWaitForTheirStartup)
 {
     GW_NEEDS_KVM();

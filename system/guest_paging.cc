@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "monitor/guest_paging.h"
+#include "system/guest_paging.h"
 
-namespace godwit::monitor {
+namespace godwit::system {
 
 namespace {
 
@@ -20,7 +20,7 @@ constexpr std::uint64_t low_bits(unsigned count)
 }
 
 /// Tables of 1024 four-byte entries.
-std::optional<std::uint64_t> translate_32bit(system::AddressSpace& memory, const PagingMode& mode,
+std::optional<std::uint64_t> translate_32bit(AddressSpace& memory, const PagingMode& mode,
                                              std::uint32_t address)
 {
     const std::uint64_t directory = memory.load((mode.cr3 & 0xfffff000) + 4 * (address >> 22), 4);
@@ -38,7 +38,7 @@ std::optional<std::uint64_t> translate_32bit(system::AddressSpace& memory, const
 }
 
 /// Tables of 512 eight-byte entries, `levels` of them.
-std::optional<std::uint64_t> translate_64bit(system::AddressSpace& memory, std::uint64_t table,
+std::optional<std::uint64_t> translate_64bit(AddressSpace& memory, std::uint64_t table,
                                              unsigned levels, std::uint64_t address)
 {
     for (unsigned level = levels; level > 0; --level) {
@@ -56,7 +56,7 @@ std::optional<std::uint64_t> translate_64bit(system::AddressSpace& memory, std::
 
 }  // namespace
 
-std::optional<std::uint64_t> translate(system::AddressSpace& memory, const PagingMode& mode,
+std::optional<std::uint64_t> translate(AddressSpace& memory, const PagingMode& mode,
                                        std::uint64_t address)
 {
     if ((mode.cr0 & kCr0Paging) == 0)
@@ -72,4 +72,4 @@ std::optional<std::uint64_t> translate(system::AddressSpace& memory, const Pagin
     return translate_64bit(memory, pointer & kAddressBits, 2, address & 0xffffffff);
 }
 
-}  // namespace godwit::monitor
+}  // namespace godwit::system

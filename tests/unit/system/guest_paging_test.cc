@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "monitor/guest_paging.h"
+#include "system/guest_paging.h"
 
-#include "monitor_fixture.h"
+#include "system/vm.h"
+#include "util/flight_recorder.h"
+#include "util/log.h"
 
-namespace godwit::monitor {
+#include <gtest/gtest.h>
+
+namespace godwit::system {
 namespace {
 
-class GuestPaging : public MonitorFixture {
+class GuestPaging : public testing::Test {
 protected:
     void SetUp() override
     {
-        MonitorFixture::SetUp();
         auto block = vm_->ram().create({.id = "ram", .used_length = 1 << 20});
         ASSERT_TRUE(block);
         vm_->lock().lock();
-        system::AddressSpace::Transaction change(vm_->memory());
+        AddressSpace::Transaction change(vm_->memory());
         vm_->memory().add(
-            {.name = "ram", .size = 1 << 20, .kind = system::RegionKind::Ram, .block = *block});
+            {.name = "ram", .size = 1 << 20, .kind = RegionKind::Ram, .block = *block});
     }
-    void TearDown() override
-    {
-        vm_->lock().unlock();
-        MonitorFixture::TearDown();
-    }
+    void TearDown() override { vm_->lock().unlock(); }
     void put(std::uint64_t at, std::uint64_t value) { vm_->memory().store(at, value, 8); }
     void put32(std::uint64_t at, std::uint64_t value) { vm_->memory().store(at, value, 4); }
     auto find(const PagingMode& mode, std::uint64_t address)
@@ -30,6 +29,10 @@ protected:
         return translate(vm_->memory(), mode, address);
     }
     static constexpr std::uint64_t kPaging = 0x80000001;
+
+    Log log_;
+    FlightRecorder recorder_{0};
+    std::unique_ptr<Vm> vm_ = Vm::create(log_, recorder_).value();
 };
 
 TEST_F(GuestPaging, WithoutPagingAnAddressIsItself)
@@ -75,4 +78,4 @@ TEST_F(GuestPaging, PaeHasFourPointersOnTop)
 }
 
 }  // namespace
-}  // namespace godwit::monitor
+}  // namespace godwit::system

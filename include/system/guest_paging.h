@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Guest-virtual addresses of the human monitor: the current CPU's page tables, walked in software.
+// Guest-virtual addresses for those who look in from outside (`x`, memsave): page tables walked in
+// software.
 #pragma once
 
 #include "system/address_space.h"
@@ -8,7 +9,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace godwit::monitor {
+namespace godwit::system {
 
 /// What a walk needs to know of a CPU.
 struct PagingMode {
@@ -22,7 +23,7 @@ struct PagingMode {
 ///
 /// Threads  with the machine lock.
 /// Source   Intel SDM volume 3A, chapter 4: 32-bit, PAE, 4-level and 5-level paging.
-std::optional<std::uint64_t> translate(system::AddressSpace& memory, const PagingMode& mode,
+std::optional<std::uint64_t> translate(AddressSpace& memory, const PagingMode& mode,
                                        std::uint64_t address);
 
-}  // namespace godwit::monitor
+}  // namespace godwit::system
