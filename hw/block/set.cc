@@ -175,7 +175,8 @@ Result<void> BlockSet::add_node(const qapi::BlockdevOptions& from)
             const BlockNode* below = find_node(*name);
             if (below == nullptr)
                 return Error(Errc::NotFound,
-                             fmt::format("Cannot find device='' nor node-name='{}'", *name));
+                             fmt::format("Cannot find device='{0}' nor node-name='{0}'", *name));
+            options.below = below->name();
             options.filename = below->options().filename;
             options.read_only = options.read_only || below->read_only();
             options.direct = below->options().direct;
@@ -215,6 +216,9 @@ Result<void> BlockSet::remove_node(std::string_view name)
     for (const auto& drive : drives_)
         if (drive->node == node)
             return Error(Errc::Busy, fmt::format("Node {} is in use", name));
+    for (const auto& other : nodes_)
+        if (other->options().below == name)
+            return Error(Errc::Busy, fmt::format("Block device {} is in use", name));
     std::erase_if(nodes_, [node](const auto& entry) { return entry.get() == node; });
     return {};
 }

@@ -45,6 +45,7 @@ public:
         std::string node_name;
         std::string driver;  ///< "raw", "file", "null-co"
         std::string filename;
+        std::string below;  ///< the node it was made over; that one cannot be removed before it
         bool read_only = false;
         bool auto_read_only = false;  ///< read-only if it cannot be opened otherwise
         bool direct = false;
@@ -114,7 +115,8 @@ public:
     Result<void> add_blockdev(std::string_view option);
     /// blockdev-add.
     Result<void> add_node(const qapi::BlockdevOptions& options);
-    /// Errors   DeviceNotFound: "Failed to find node with node-name='n'"; Busy: "Node n is in use".
+    /// Errors   DeviceNotFound: "Failed to find node with node-name='n'"; Busy: "Node n is in use",
+    /// "Block device n is in use" (by a node over it).
     Result<void> remove_node(std::string_view name);
 
     BlockNode* find_node(std::string_view name) const noexcept;

@@ -358,6 +358,9 @@ TEST(BlockSet, NodesComeAndGoByName)
     ASSERT_TRUE(
         blocks.add_blockdev("driver=file,node-name=f0,read-only=on,filename=" + image.path));
     ASSERT_TRUE(blocks.add_blockdev("driver=raw,node-name=r0,file=f0"));
+    EXPECT_EQ(blocks.remove_node("f0").error().message(), "Block device f0 is in use");
+    EXPECT_EQ(blocks.add_blockdev("driver=raw,node-name=r2,file=no").error().message(),
+              "Cannot find device='no' nor node-name='no'");
     ASSERT_TRUE(
         blocks.add_blockdev("{\"driver\":\"raw\",\"node-name\":\"r1\",\"offset\":512,\"file\":"
                             "{\"driver\":\"file\",\"filename\":\"" +
