@@ -25,7 +25,7 @@ Result<QtestLog> QtestLog::open(const std::string& path)
         return QtestLog();
     UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (!fd)
-        return Error::from_errno("-qtest-log " + path);
+        return Error::from_errno(path);
     const int number = fd.get();
     return QtestLog(number, std::move(fd));
 }

@@ -65,8 +65,7 @@ Result<void> Startup::process()
     if (start.daemonize)
         start.daemon = GW_TRY(Daemon::start());
     if (!start.pid_path.empty()) {
-        start.pid_file =
-            GW_TRY(with_context(PidFile::create(start.pid_path), "cannot create PID file"));
+        start.pid_file = GW_TRY(PidFile::create(start.pid_path));
     }
     GW_TRY(start_tracing(start.vm, start.trace_patterns, start.log_path, start.program));
     for (const std::string& path : start.plugins)

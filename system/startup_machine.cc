@@ -75,7 +75,9 @@ Result<void> Startup::Impl::choose_accelerator(const MachineInfo& machine)
         auto done = try_accelerator(accel);
         if (done)
             return {};
-        last = std::move(done).error().context(accel.option);
+        last = std::move(done).error();
+        if (!accel.option.empty())
+            std::move(*last).context(accel.option);
         if (last->code() != Errc::Unsupported && last->code() != Errc::NotFound)
             break;
     }

@@ -217,6 +217,11 @@ TEST(Cmdline, WithoutKvmTheMessageSaysWhatIsMissing)
     EXPECT_TRUE(absent->err.starts_with(
         start + "Could not access KVM kernel module: No such file or directory\n"))
         << absent->err;
+    // Nobody asked for KVM by name: there is no option to blame.
+    const auto unasked = run_with_other_kvm(kNoKvm, {"-machine", "q35", "-display", "none"});
+    if (unasked)
+        EXPECT_TRUE(unasked->err.starts_with(program_name() + ": Could not access KVM"))
+            << unasked->err;
     const auto useless = run_with_other_kvm("mount --bind /dev/null /dev/kvm", args);
     if (useless) {
         EXPECT_EQ(useless->status.code, 1);
