@@ -6,6 +6,7 @@
 #include "util/json.h"
 #include "util/option_list.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace godwit::monitor {
@@ -17,9 +18,35 @@ using system::HmpContext;
 using system::HmpOutput;
 using system::HmpTable;
 
-Result<void> device_add(HmpContext& context, const HmpArgs& args, HmpOutput&)
+/// `device_add DRIVER,help`, laid out as on the command line.
+Result<void> device_options(HmpContext& context, const std::string& driver, HmpOutput& out)
 {
-    const OptionList options = GW_TRY(OptionList::parse(args.text("device"), "driver"));
+    const Json list = GW_TRY(context.qmp("device-list-properties", {{"typename", driver}}));
+    std::vector<std::string> rows;
+    for (const Json& property : list) {
+        const std::string row = fmt::format("{}=<{}>", property.value("name", std::string()),
+                                            property.value("type", std::string()));
+        std::string remark = property.value("description", std::string());
+        if (property.contains("default-value"))
+            remark += fmt::format(" (default: {})", dump_json(property["default-value"]));
+        rows.push_back(remark.empty() ? fmt::format("  {}\n", row)
+                                      : fmt::format("  {:<22} - {}\n", row, remark));
+    }
+    std::ranges::sort(rows);
+    out.print(fmt::format("{} options:\n{}", driver, fmt::join(rows, "")));
+    return {};
+}
+
+Result<void> device_add(HmpContext& context, const HmpArgs& args, HmpOutput& out)
+{
+    const std::string text = args.text("device");
+    if (text == "help" || text == "?") {
+        out.print(device_list(context.vm.types()));
+        return {};
+    }
+    const OptionList options = GW_TRY(OptionList::parse(text, "driver"));
+    if (options.has("driver") && options.wants_help())
+        return device_options(context, options.get_string("driver"), out);
     if (!options.has("driver"))
         return Error(Errc::InvalidArgument, "Parameter 'driver' is missing");
     Json arguments = Json::object();

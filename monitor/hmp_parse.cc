@@ -39,6 +39,15 @@ std::string_view peek_word(std::string_view text)
         0, static_cast<std::size_t>(std::ranges::find_if(text, is_space) - text.begin()));
 }
 
+/// The name of a command ends at a blank, or where its format begins: "x/8xw".
+std::string_view take_name(std::string_view& text)
+{
+    skip_space(text);
+    const std::string_view name = text.substr(0, text.find_first_of("/ \t\r\n\v\f"));
+    text.remove_prefix(name.size());
+    return name;
+}
+
 std::string_view take_plain_word(std::string_view& text)
 {
     skip_space(text);
@@ -337,8 +346,8 @@ std::vector<HmpParam> hmp_params(std::string_view args)
 Result<HmpLine> parse_hmp_line(const system::HmpTable& table, std::string_view line,
                                const RegisterLookup& registers)
 {
-    const std::string_view name = take_plain_word(line);
-    if (name.empty())
+    const std::string_view name = take_name(line);
+    if (name.empty() && line.empty())
         return HmpLine{};
     HmpLine out{.command = table.find(name), .args = {}};
     std::string called(name);
@@ -346,7 +355,7 @@ Result<HmpLine> parse_hmp_line(const system::HmpTable& table, std::string_view l
         return bad(fmt::format("unknown command: '{}'", name));
     // "info" alone is a command of its own: it lists its topics.
     std::string_view after = line;
-    const std::string_view topic = take_plain_word(after);
+    const std::string_view topic = take_name(after);
     if (name == "info" && !topic.empty()) {
         called = fmt::format("info {}", topic);
         out.command = table.find_info(topic);

@@ -132,11 +132,12 @@ std::string hmp_help(const HmpTable& table, std::string_view name)
         for (const HmpCommand* command : table.list_info())
             if (!command->hidden && (rest.empty() || command->name == rest))
                 out += one_line_help(*command, true);
-        return out;
+        return out.empty() ? fmt::format("unknown command: 'info {}'\n", rest) : out;
     }
     if (!first.empty()) {
         const HmpCommand* command = table.find(first);
-        return command ? one_line_help(*command, false) : "";
+        return command ? one_line_help(*command, false)
+                       : fmt::format("unknown command: '{}'\n", name);
     }
     for (const HmpCommand* command : table.list())
         if (!command->hidden)

@@ -2,6 +2,7 @@
 //
 // `info` topics that draw trees: memory, devices, objects.
 #include "monitor/hmp_runner.h"
+#include "system/accelerator.h"
 #include "system/vm.h"
 #include "util/json.h"
 
@@ -106,13 +107,16 @@ class DeviceTree {
 public:
     DeviceTree(HmpOutput& out, bool brief) : out_(out), brief_(brief) {}
 
-    void bus(const system::Bus& bus)
+    /// `apart` are devices that sit on no bus, shown after its own.
+    void bus(const system::Bus& bus, const std::vector<const system::Device*>& apart = {})
     {
         line(fmt::format("bus: {}", bus.name()));
         ++level_;
         if (!brief_)
             line(fmt::format("type {}", bus.type()));
         for (const system::Device* child : bus.devices())
+            device(*child);
+        for (const system::Device* child : apart)
             device(*child);
         --level_;
     }
@@ -161,7 +165,13 @@ private:
 
 Result<void> qtree(HmpContext& context, const HmpArgs& args, HmpOutput& out)
 {
-    DeviceTree(out, args.flag("brief")).bus(context.vm.devices().system_bus());
+    // A board's own chips are on no bus; QEMU has them on this one. vCPUs are not shown.
+    const system::DeviceManager& devices = context.vm.devices();
+    std::vector<const system::Device*> apart;
+    for (const system::Device* device : devices.devices())
+        if (!device->parent_bus() && !dynamic_cast<const system::Vcpu*>(device))
+            apart.push_back(device);
+    DeviceTree(out, args.flag("brief")).bus(context.vm.devices().system_bus(), apart);
     return {};
 }
 
@@ -186,10 +196,18 @@ Result<void> qom_tree(HmpContext& context, const HmpArgs& args, HmpOutput& out)
     return {};
 }
 
-/// Device types that -device takes.
 Result<void> qdm(HmpContext& context, const HmpArgs&, HmpOutput& out)
 {
-    for (const system::TypeInfo* type : context.vm.types().list("device", false)) {
+    out.print(device_list(context.vm.types()));
+    return {};
+}
+
+}  // namespace
+
+std::string device_list(const system::TypeRegistry& types)
+{
+    std::string text;
+    for (const system::TypeInfo* type : types.list("device", false)) {
         if (!type->user_creatable)
             continue;
         std::string line = fmt::format("name \"{}\"", type->name);
@@ -197,12 +215,10 @@ Result<void> qdm(HmpContext& context, const HmpArgs&, HmpOutput& out)
             line += fmt::format(", bus {}", type->bus);
         if (!type->description.empty())
             line += fmt::format(", desc \"{}\"", type->description);
-        out.print(line + "\n");
+        text += line + "\n";
     }
-    return {};
+    return text;
 }
-
-}  // namespace
 
 void add_tree_commands(HmpTable& table)
 {

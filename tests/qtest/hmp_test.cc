@@ -67,9 +67,15 @@ const std::vector<std::string> kSame = {
     "xp /4q 0",
     "xp /3xb foo",
     "xp /4xw 0",
+    "xp/4xw 0",
+    "xp/4xw",
+    "xp/4q 0",
+    "foo/x 1",
+    "/x 1",
     "p 1+2*3",
     "p $eax",
     "p /x 255",
+    "p/o 255",
     "p /c 65",
     "p /o 8",
     "p /u -1",
@@ -91,6 +97,8 @@ const std::vector<std::string> kSame = {
     "memsave 0 10 /tmp/x",
     "cpu 3",
     "help stop",
+    "help foo",
+    "help info foo",
     "help system_reset",
     "stop",
     "info status",
@@ -125,6 +133,9 @@ TEST(Hmp, MemoryAndPortsOfAMachineWithRam)
     EXPECT_EQ(vmm.qmp().hmp("pmemsave 0x1000 16 \"" + file + "\""), "");
     EXPECT_EQ(read_file(file).size(), 16u);
     EXPECT_EQ(static_cast<unsigned char>(read_file(file)[0]), 0xea);
+    const std::string same = vmm.dir().file("virtual");
+    EXPECT_EQ(vmm.qmp().hmp("memsave 0x1000 16 \"" + same + "\""), "");
+    EXPECT_EQ(read_file(same), read_file(file));
 }
 
 TEST(Hmp, TreesOfAMachine)
@@ -132,7 +143,9 @@ TEST(Hmp, TreesOfAMachine)
     Vmm vmm({"-machine", "q35", "-m", "16"}, {.qtest = false});
     EXPECT_NE(vmm.qmp().hmp("info mtree -f").find("(prio 0, ram): pc.ram"), std::string::npos);
     EXPECT_NE(vmm.qmp().hmp("info mtree").find("address-space: I/O"), std::string::npos);
-    EXPECT_NE(vmm.qmp().hmp("info qtree").find("bus: main-system-bus"), std::string::npos);
+    const std::string tree = vmm.qmp().hmp("info qtree");
+    for (const char* part : {"bus: main-system-bus", "dev: mc146818rtc", "iobase = 112 (0x70)"})
+        EXPECT_NE(tree.find(part), std::string::npos) << part << "\n" << tree;
     EXPECT_TRUE(vmm.qmp().hmp("info qom-tree").starts_with("/machine (pc-q35-10.0-machine)\n"));
     EXPECT_EQ(vmm.qmp().hmp("info memory_size_summary"),
               "base memory: 16777216\nplugged memory: 0\n");
@@ -142,6 +155,17 @@ TEST(Hmp, TreesOfAMachine)
         return fmt::format("{}.{}.{}{}\n", number["major"].get<int>(), number["minor"].get<int>(),
                            number["micro"].get<int>(), version["package"].get<std::string>());
     }());
+}
+
+TEST(Hmp, DeviceAddTellsWhatItTakes)
+{
+    Vmm vmm({"-machine", "none"}, {.qtest = false});
+    EXPECT_NE(vmm.qmp().hmp("device_add help").find("name \"isa-serial\", bus ISA"),
+              std::string::npos);
+    const std::string options = vmm.qmp().hmp("device_add isa-serial,help");
+    EXPECT_TRUE(options.starts_with("isa-serial options:\n")) << options;
+    EXPECT_NE(options.find("iobase=<uint32>"), std::string::npos);
+    EXPECT_EQ(vmm.qmp().hmp("device_add foo,help"), "Error: Device 'foo' not found\n");
 }
 
 TEST(Hmp, ASocketGetsAPromptEditingAndAnswers)

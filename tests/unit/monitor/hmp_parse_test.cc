@@ -71,6 +71,11 @@ TEST(HmpParse, ReadsNumbersSizesAndSwitches)
     EXPECT_EQ(line->args.text("format"), "x");
     EXPECT_EQ(line->args.text("size"), "b");
     EXPECT_EQ(line->args.number("addr"), 20);
+    line = parse_hmp_line(commands, "x/2g 0x10", {});
+    ASSERT_TRUE(line) << line.error().message();
+    EXPECT_EQ(line->args.number("count"), 2);
+    EXPECT_EQ(line->args.text("size"), "g");
+    EXPECT_EQ(line->args.number("addr"), 16);
     EXPECT_EQ(parse_hmp_line(commands, "balloon 3", {})->args.number("value"), 3 << 20);
     EXPECT_EQ(parse_hmp_line(commands, "resize d 2G", {})->args.number("size"), 2ll << 30);
     EXPECT_TRUE(parse_hmp_line(commands, "link n on", {})->args.flag("up"));
@@ -90,6 +95,7 @@ TEST(HmpParse, ErrorsAreWordedAsQemuWordsThem)
         {"migrate -x a",
          "migrate: unsupported option -x\nTry \"help migrate\" for more information"},
         {"x", "unexpected end of expression\nTry \"help x\" for more information"},
+        {"x/2xb", "unexpected end of expression\nTry \"help x\" for more information"},
         {"x /4q 0", "invalid char in format: 'q'\nTry \"help x\" for more information"},
         {"x foo", "invalid char 'f' in expression\nTry \"help x\" for more information"},
         {"x 1/0", "division by zero\nTry \"help x\" for more information"},

@@ -94,6 +94,8 @@ TEST_F(HmpSessionTest, ARoomMayAddCommands)
     EXPECT_EQ(run("greet -l world"), "hello world!\r\n");
     EXPECT_EQ(run("greet nobody"), "Error: nobody is there\r\n");
     EXPECT_EQ(run("help greet"), "greet [-l] name -- say hello\r\n");
+    EXPECT_EQ(run("help meet"), "unknown command: 'meet'\r\n");
+    EXPECT_EQ(run("help info weather"), "unknown command: 'info weather'\r\n");
 }
 
 TEST_F(HmpSessionTest, ACommandThatGoesOnKeepsThePromptBack)
