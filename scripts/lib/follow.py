@@ -26,6 +26,7 @@ class Screen:
         return max(30, min(100, shutil.get_terminal_size((80, 24)).columns) - len(self.indent) - 1)
 
     def draw(self, lines):
+        lines = lines[:max(1, shutil.get_terminal_size((80, 24)).lines - 1)]  # what scrolled away cannot be drawn over
         back = f"\x1b[{self.drawn}F" if self.drawn else ""
         text = "".join(f"{self.indent}{line.painted(self.styles)}\x1b[K\n" for line in lines)
         self.out.write(f"{back}{text}\x1b[J")

@@ -163,7 +163,7 @@ def sums(events):
 
 def pages(attempt):
     ram = attempt.ram
-    if not ram:
+    if not ram or not (ram["normal"] or ram["duplicate"] or ram.get("precopy-bytes")):
         return ""
     whole, size = ram["total"] // ram["page-size"], ram["page-size"]
     kinds = [("sent as they are", "s1", ram["normal"] - attempt.mostly_zero), ("mostly zero, sent in words", "s3", attempt.mostly_zero),

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The live view says what query-migrate said, in the width there is."""
+import io
+import os
 import pathlib
 import sys
 import unittest
+from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts" / "lib"))
+import follow  # noqa: E402
 import view  # noqa: E402
 
 MIB = view.MIB
@@ -32,6 +36,15 @@ FORECAST = {"verdict": "converges", "reason": "what is left halves each pass", "
 
 
 class View(unittest.TestCase):
+    def test_a_low_terminal_gets_as_many_lines_as_it_can_draw_over(self):
+        with mock.patch.dict(os.environ, {"COLUMNS": "80", "LINES": "5"}):
+            out = io.StringIO()
+            screen = follow.Screen(out)
+            for _ in range(2):
+                screen.draw([view.Line("x")] * 9)
+        self.assertEqual(out.getvalue().count("\n"), 8)
+        self.assertIn("\x1b[4F", out.getvalue())
+
     def test_sizes_and_durations_read_well(self):
         self.assertEqual(view.size(1536), "1.5 KiB")
         self.assertEqual(view.size(900 * MIB), "900 MiB")
