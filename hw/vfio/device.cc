@@ -38,6 +38,9 @@ void VfioDevice::warn(Error error) const
 
 Result<void> VfioDevice::realize()
 {
+    if (state_timeout_ms_ == 0)
+        return Error(Errc::InvalidArgument,
+                     fmt::format("{}: property 'x-state-timeout' is 0", type_name()));
     GW_TRY(PciDevice::realize());
     Opened opened = GW_TRY(open());
     backend_ = std::move(opened.device);

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -20,24 +21,13 @@ constexpr std::int64_t kMillisecond = 1000000;
 constexpr int kWorkPeriodMs = 1;
 constexpr std::size_t kMaxControls = 16;
 
-/// Whoever sees the socket may connect: it gets its name when it listens.
-Result<UniqueFd> listen_at(const std::string& path)
+/// A socket may stand where ours is to be, left behind by a server that ended badly; nothing else.
+Result<void> may_replace(const std::string& path)
 {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    const std::string unnamed = path + "~";
-    if (path.empty() || unnamed.size() >= sizeof address.sun_path)
-        return Error(Errc::InvalidArgument, fmt::format("{}: a socket's path has 1 to {} bytes",
-                                                        path, sizeof address.sun_path - 2));
-    std::memcpy(address.sun_path, unnamed.c_str(), unnamed.size() + 1);
-    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!fd)
-        return Error::from_errno("socket");
-    ::unlink(unnamed.c_str());
-    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 ||
-        ::listen(fd.get(), 8) < 0 || ::rename(unnamed.c_str(), path.c_str()) < 0)
-        return Error::from_errno(path);
-    return fd;
+    struct stat found{};
+    if (::lstat(path.c_str(), &found) == 0 && !S_ISSOCK(found.st_mode))
+        return Error(Errc::InvalidArgument, fmt::format("{}: is not a socket", path));
+    return {};
 }
 
 Result<UniqueFd> watch_signals()
@@ -67,9 +57,12 @@ Server::Server(ServerOptions options, std::unique_ptr<Device> device)
 Server::~Server()
 {
     session_.reset();
-    ::unlink(options_.socket_path.c_str());
-    if (!options_.control_path.empty())
-        ::unlink(options_.control_path.c_str());
+    for (const SocketName& name : names_) {
+        struct stat found{};
+        if (::lstat(name.path.c_str(), &found) == 0 && found.st_dev == name.device &&
+            found.st_ino == name.inode)
+            ::unlink(name.path.c_str());
+    }
 }
 
 Result<std::unique_ptr<Server>> Server::create(ServerOptions options)
@@ -78,6 +71,31 @@ Result<std::unique_ptr<Server>> Server::create(ServerOptions options)
     std::unique_ptr<Server> server(new Server(std::move(options), std::move(device)));
     GW_TRY(server->listen());
     return server;
+}
+
+/// Whoever sees the socket may connect: it gets its name when it listens.
+Result<UniqueFd> Server::listen_at(const std::string& path)
+{
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string unnamed = path + "~";
+    if (path.empty() || unnamed.size() >= sizeof address.sun_path)
+        return Error(Errc::InvalidArgument, fmt::format("{}: a socket's path has 1 to {} bytes",
+                                                        path, sizeof address.sun_path - 2));
+    GW_TRY(may_replace(path));
+    GW_TRY(may_replace(unnamed));
+    std::memcpy(address.sun_path, unnamed.c_str(), unnamed.size() + 1);
+    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd)
+        return Error::from_errno("socket");
+    ::unlink(unnamed.c_str());
+    struct stat made{};
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 ||
+        ::listen(fd.get(), 8) < 0 || ::lstat(unnamed.c_str(), &made) < 0 ||
+        ::rename(unnamed.c_str(), path.c_str()) < 0)
+        return Error::from_errno(path);
+    names_.push_back({.path = path, .device = made.st_dev, .inode = made.st_ino});
+    return fd;
 }
 
 Result<void> Server::listen()

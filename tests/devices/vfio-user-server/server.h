@@ -13,9 +13,17 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 namespace godwit::vfio_user_server {
+
+/// A socket in the file system that this process made.
+struct SocketName {
+    std::string path;
+    dev_t device;
+    ino_t inode;
+};
 
 struct ServerOptions {
     std::string socket_path;
@@ -39,6 +47,7 @@ public:
 private:
     Server(ServerOptions options, std::unique_ptr<Device> device);
     Result<void> listen();
+    Result<UniqueFd> listen_at(const std::string& path);
     int poll_timeout_ms() const;
     void serve_ready();
     void accept_client();
@@ -60,6 +69,7 @@ private:
     Migration migration_;
     ProtocolCounters counters_;
     std::string session_end_;
+    std::vector<SocketName> names_;
     UniqueFd listener_;
     UniqueFd control_listener_;
     UniqueFd signals_;

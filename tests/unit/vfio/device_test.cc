@@ -526,6 +526,13 @@ TEST(VfioPci, ShowsTheTokenThatAPhysicalFunctionAsksFor)
     EXPECT_EQ(opened(token), "");
 }
 
+TEST(VfioPci, RefusesATimeoutInWhichNoStateCouldBeReached)
+{
+    House house;
+    const Error error = house.refusal(full_spec(), Json{{"x-state-timeout", 0}});
+    EXPECT_EQ(error.message(), "vfio-pci: property 'x-state-timeout' is 0");
+}
+
 TEST(VfioPci, TakesACdevThatIsHandedIn)
 {
     House house;
