@@ -219,9 +219,10 @@ TEST(Cmdline, WithoutKvmTheMessageSaysWhatIsMissing)
         << absent->err;
     // Nobody asked for KVM by name: there is no option to blame.
     const auto unasked = run_with_other_kvm(kNoKvm, {"-machine", "q35", "-display", "none"});
-    if (unasked)
+    if (unasked) {
         EXPECT_TRUE(unasked->err.starts_with(program_name() + ": Could not access KVM"))
             << unasked->err;
+    }
     const auto useless = run_with_other_kvm("mount --bind /dev/null /dev/kvm", args);
     if (useless) {
         EXPECT_EQ(useless->status.code, 1);
