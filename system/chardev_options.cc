@@ -86,6 +86,9 @@ Made make_socket(const ChardevHost& host, const std::string& label, const Option
     if (options.has("delay"))
         socket.nodelay = !GW_TRY(options.get_bool("delay", false));
     socket.telnet = GW_TRY(options.get_bool("telnet", false));
+    if (options.has("reconnect") && options.has("reconnect-ms"))
+        return Error(Errc::InvalidArgument,
+                     "'reconnect' and 'reconnect-ms' are mutually exclusive");
     const std::uint64_t seconds = GW_TRY(options.get_u64("reconnect", 0));
     socket.reconnect_ms = GW_TRY(options.get_u64("reconnect-ms", seconds * 1000));
     for (const char* name : {"tls-creds", "tls-authz", "websocket", "tn3270"}) {

@@ -38,7 +38,8 @@ Result<std::array<std::uint8_t, 16>> parse_uuid(std::string_view text)
 Result<void> Startup::Impl::add_machine_words(const std::string& text)
 {
     const OptionList words = GW_TRY(OptionList::parse(text, "type"));
-    if (words.wants_help() || words.get_string("type") == "help") {
+    if (words.wants_help() || words.get_string("type") == "help" ||
+        words.get_string("type") == "?") {
         const std::string type = words.get_string("type");
         if (type.empty() || type == "help" || type == "?") {
             help("machine", "help");

@@ -21,6 +21,23 @@ constexpr std::string_view kLogItems[] = {
     "fpu",     "mmu",    "pcall",       "cpu_reset", "unimp",  "guest_errors", "page", "nochain",
     "tid",     "plugin", "invalid_mem", "vpu",       "strace", "per_thread",   "all",  "none"};
 
+/// A pattern a line, as -trace events= has them; '#' begins a remark.
+Result<void> read_trace_patterns(const std::string& path, std::vector<std::string>& patterns)
+{
+    const std::string text = GW_TRY(read_small_file(path));
+    std::string_view rest = text;
+    while (!rest.empty()) {
+        std::string_view line = rest.substr(0, rest.find('\n'));
+        rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+        const auto begin = line.find_first_not_of(" \t\r");
+        if (begin == std::string_view::npos || line[begin] == '#')
+            continue;
+        const auto end = line.find_last_not_of(" \t\r");
+        patterns.emplace_back(line.substr(begin, end + 1 - begin));
+    }
+    return {};
+}
+
 /// What -name calls the guest, before that option has its turn.
 std::string guest_name(const CommandLine& line)
 {
@@ -107,7 +124,7 @@ void Startup::Impl::add_process_options()
               .keys = "enable:boolean obsolete:string elevateprivileges:string spawn:string "
                       "resourcecontrol:string"});
     line.add({.name = "trace",
-              .parameters = "[enable=]PATTERN[,file=FILE]",
+              .parameters = "[enable=]PATTERN[,events=FILE][,file=FILE]",
               .help = "log what the flight recorder sees; 'help' lists the events",
               .stage = Stage::Process,
               .handle = [this](const std::string& text) -> Result<void> {
@@ -121,6 +138,8 @@ void Startup::Impl::add_process_options()
                   }
                   if (const std::string* pattern = words.find("enable"))
                       trace_patterns.push_back(*pattern);
+                  if (const std::string* path = words.find("events"))
+                      GW_TRY(read_trace_patterns(*path, trace_patterns));
                   if (const std::string* file = words.find("file"))
                       log_path = *file;
                   return {};

@@ -143,6 +143,8 @@ void Startup::Impl::add_settings()
               .parameters = "MODEL[,FEATURE=on|off,...]",
               .help = "CPU model; 'help' lists them",
               .handle = [this](const std::string& text) -> Result<void> {
+                  if (text.empty())
+                      return Error(Errc::InvalidArgument, "-cpu option cannot be empty");
                   if (!help("cpu", text))
                       vm.config().cpu_model = text;
                   return {};
@@ -237,6 +239,50 @@ void Startup::Impl::add_settings()
               .keys = "driver:string property:string value:string"});
 }
 
+namespace {
+
+/// The order itself changes nothing here, but a wrong one is a mistake all the same.
+Result<void> check_drives(const std::string& drives)
+{
+    std::string seen;
+    for (const char drive : drives) {
+        if (drive < 'a' || drive > 'p')
+            return Error(Errc::InvalidArgument, fmt::format("Invalid boot device '{}'", drive));
+        if (seen.find(drive) != std::string::npos)
+            return Error(Errc::InvalidArgument,
+                         fmt::format("Boot device '{}' was given twice", drive));
+        seen += drive;
+    }
+    return {};
+}
+
+Result<void> check_boot(const std::string& text)
+{
+    const OptionList words = GW_TRY(OptionList::parse(text, "order"));
+    GW_TRY(
+        words.only({"order", "once", "menu", "splash", "splash-time", "reboot-timeout", "strict"}));
+    GW_TRY(check_drives(words.get_string("order")));
+    GW_TRY(check_drives(words.get_string("once")));
+    GW_TRY(words.get_bool("menu", false));
+    GW_TRY(words.get_bool("strict", false));
+    return {};
+}
+
+/// Who asks for locked memory counts on it: what we do not do is refused.
+Result<void> check_overcommit(const std::string& text)
+{
+    const OptionList words = GW_TRY(OptionList::parse(text));
+    GW_TRY(words.only({"mem-lock", "cpu-pm"}));
+    GW_TRY(one_of(words, "mem-lock", {"on", "off", "on-fault"}));
+    GW_TRY(words.get_bool("cpu-pm", false));
+    if (words.get_string("mem-lock", "off") != "off")
+        return Error(Errc::Unsupported,
+                     fmt::format("mem-lock={} is not supported", words.get_string("mem-lock")));
+    return {};
+}
+
+}  // namespace
+
 /// What QEMU's users and harnesses say to switch things off that we do not have.
 void Startup::Impl::add_ignored_options()
 {
@@ -255,10 +301,8 @@ void Startup::Impl::add_ignored_options()
         {"parallel", "none|null", "there is no parallel port", " none null ", "parallel"},
         {"audio", "none", "there is no sound", " none ", "driver"},
         {"audiodev", "none,id=ID", "there is no sound", " none ", "driver"},
-        {"boot", "[order=]DRIVES[,...]", "accepted: the first disk is booted", "", ""},
         {"L", "PATH", "accepted: no file of an installation is needed", "", ""},
         {"k", "LANGUAGE", "accepted: there is no keyboard", "", ""},
-        {"overcommit", "[mem-lock=on|off][,cpu-pm=on|off]", "accepted", "", ""},
         {"watchdog-action", "ACTION", "accepted: there is no watchdog", "", ""},
     });
     for (const Choice& choice : kChoices) {
@@ -275,6 +319,16 @@ void Startup::Impl::add_ignored_options()
                       return not_accepted(choice.parameter, word);
                   }});
     }
+    line.add({.name = "boot",
+              .parameters = "[order=]DRIVES[,once=DRIVES][,menu=on|off][,strict=on|off]",
+              .help = "accepted: the first disk is booted",
+              .handle = check_boot,
+              .keys = "order:string once:string menu:boolean strict:boolean"});
+    line.add({.name = "overcommit",
+              .parameters = "[mem-lock=off][,cpu-pm=on|off]",
+              .help = "accepted; memory is not locked",
+              .handle = check_overcommit,
+              .keys = "mem-lock:string cpu-pm:boolean"});
     for (const std::string_view name : {"no-user-config", "no-fd-bootchk"}) {
         line.add({.name = name,
                   .parameters = "",

@@ -44,6 +44,14 @@ TEST(Cmdline, ABadOptionEndsWithStatusOneAndOneLineThatNamesIt)
         {{"-machine", "none", "-accel", "qtest", "-uuid", "nonsense"}, "nonsense"},
         {{"-machine", "none", "-accel", "qtest", "-daemonize", "-serial", "stdio"},
          "cannot use stdio with -daemonize"},
+        {{"-machine", "none", "-boot", "order=cz"}, "-boot order=cz: Invalid boot device 'z'"},
+        {{"-machine", "none", "-boot", "cc"}, "Boot device 'c' was given twice"},
+        {{"-machine", "none", "-boot", "menu=maybe"}, "menu"},
+        {{"-machine", "none", "-cpu", ""}, "-cpu option cannot be empty"},
+        {{"-machine", "none", "-overcommit", "mem-lock=maybe"}, "maybe"},
+        {{"-machine", "none", "-trace", "events=/nonexistent/list"}, "/nonexistent/list"},
+        {{"-machine", "none", "-accel", "qtest", "-drive", "if=none,file=/dev/null,id=1d"},
+         "Parameter 'id' expects an identifier"},
     };
     for (const auto& [args, named] : cases) {
         const RunResult result = run(args);
@@ -59,6 +67,7 @@ TEST(Cmdline, HelpAndVersionGoToStandardOutput)
     for (const std::vector<std::string>& args : {std::vector<std::string>{"--version"},
                                                  {"-h"},
                                                  {"-machine", "help"},
+                                                 {"-machine", "?"},
                                                  {"-device", "help"},
                                                  {"-accel", "help"},
                                                  {"-object", "help"}}) {
@@ -124,6 +133,18 @@ TEST(Cmdline, ThePidFileNamesTheProcess)
     EXPECT_EQ(read_file(dir.file("pid")), fmt::format("{}\n", vmm.process().pid()));
     vmm.quit();
     EXPECT_NE(::access(dir.file("pid").c_str(), F_OK), 0) << "it goes with the process";
+}
+
+TEST(Cmdline, WhatIsTracedMayStandInAFile)
+{
+    const TempDir dir;
+    const std::string patterns = dir.write("events", "# what to log\n\n  run_state_*  \n-foo\n");
+    const std::string log = dir.file("log");
+    Vmm vmm({"-machine", "none", "-trace", "events=" + patterns, "-D", log}, {.qtest = false});
+    vmm.qmp().execute("stop");
+    vmm.quit();
+    EXPECT_NE(read_file(log).find("run_state_change from=running to=paused"), std::string::npos)
+        << read_file(log);
 }
 
 TEST(Cmdline, OptionsMayStandInAFile)
@@ -276,6 +297,7 @@ TEST(Cmdline, WhatWeCannotBeIsRefusedAndNotIgnored)
         {{"-machine", "q35,hpet=on", "-accel", "qtest"}, "hpet"},
         {{"-machine", "q35,usb=on", "-accel", "qtest"}, "usb"},
         {{"-machine", "q35", "-accel", "qtest", "-dtb", "/x"}, "dtb"},
+        {{"-machine", "none", "-overcommit", "mem-lock=on"}, "mem-lock=on is not supported"},
         {{"-machine", "q35", "-accel", "kvm,kernel-irqchip=split"}, "kernel-irqchip=split"},
         {{"-machine", "q35,kernel-irqchip=split", "-accel", "kvm"}, "kernel-irqchip=split"},
     };

@@ -125,6 +125,8 @@ TEST_F(Chardevs, ComplainInQemusWords)
     EXPECT_EQ(add_error("id=c"), "chardev: \"c\" missing backend");
     EXPECT_EQ(add_error("foo,id=c"), "'foo' is not a valid char driver name");
     EXPECT_EQ(add_error("null,id=1c"), "Parameter 'id' expects an identifier");
+    EXPECT_EQ(add_error("socket,id=c,path=x,reconnect=1,reconnect-ms=10"),
+              "'reconnect' and 'reconnect-ms' are mutually exclusive");
     EXPECT_EQ(add_error("null,id=c,foo=1"), "Invalid parameter 'foo'");
     EXPECT_EQ(add_error("file,id=c"), "chardev: file: no filename given");
     EXPECT_EQ(add_error("pipe,id=c"), "chardev: pipe: no device path given");
