@@ -313,6 +313,7 @@ Result<Drive*> BlockSet::add_drive(std::string_view text)
     drive->id = list.get_string(
         "id", drive->interface == "none" ? fmt::format("none{}", drives_.size())
                                          : fmt::format("{}{}-hd0", drive->interface, drive->index));
+    GW_TRY(system::check_identifier(drive->id));
     if (find_drive(drive->id) != nullptr)
         return Error(Errc::Exists, fmt::format("Duplicate ID '{}' for drive", drive->id));
     drive->node = GW_TRY(insert(std::move(options)));
