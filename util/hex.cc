@@ -98,7 +98,7 @@ Result<std::vector<std::byte>> from_base64(std::string_view text)
         }
         const unsigned value = value_of(kBase64Value, c);
         if (value == kNone || padding > 0)
-            return Error(Errc::BadFormat, "invalid base64 text");
+            return Error(Errc::BadFormat, "Base64 data contains invalid characters");
         group = group << 6 | value;
         if (++held == 4) {
             for (const int shift : {16, 8, 0})
@@ -107,7 +107,7 @@ Result<std::vector<std::byte>> from_base64(std::string_view text)
         }
     }
     if (held == 1 || (held == 0 ? padding != 0 : held + padding != 4))
-        return Error(Errc::BadFormat, "invalid base64 text");
+        return Error(Errc::BadFormat, "Base64 data contains invalid characters");
     if (held >= 2)
         bytes.push_back(static_cast<std::byte>(group >> (held == 2 ? 4 : 10) & 0xff));
     if (held == 3)

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kSizeHint =
     "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
-    "and exa-bytes, respectively.";
+    "and exabytes, respectively.";
 
 Error expects(std::string_view key, std::string_view what)
 {

@@ -128,6 +128,7 @@ TEST(Base64, TheVectorsOfRfc4648)
     EXPECT_EQ(must(from_base64("Zm9v\nYg==\n")).size(), 4u);
     for (const char* bad : {"Z", "Zg", "Zg=", "Zg===", "Zg==Zg==", "Zm9v=", "Zm 9*", "=", "===="})
         EXPECT_FALSE(from_base64(bad)) << bad;
+    EXPECT_EQ(from_base64("!!").error().message(), "Base64 data contains invalid characters");
 }
 
 }  // namespace
