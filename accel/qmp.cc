@@ -2,6 +2,7 @@
 #include "accel/qmp.h"
 
 #include "accel/kvm/kvm_accel.h"
+#include "accel/kvm/trace.h"
 #include "accel/synth/synth_accel.h"
 #include "accel/synth/synth_vcpu.h"
 #include "qapi/accel_commands.h"
@@ -249,6 +250,8 @@ Result<std::vector<qapi::SynthCpu>> AccelQmp::x_query_synth()
 
 std::unique_ptr<qapi::AccelCommands> make_accel_commands(system::Vm& vm)
 {
+    const TraceEventInfo* const events[] = {&kvm::kTraceSync};
+    vm.recorder().declare(events);
     return std::make_unique<AccelQmp>(vm);
 }
 

@@ -18,4 +18,8 @@ inline constexpr TraceEvent<std::string_view, std::uint32_t, std::uint64_t> kTra
 inline constexpr TraceEvent<std::string_view, std::uint64_t, std::uint64_t, std::uint64_t>
     kTraceVerdict{"migration_verdict", {"verdict", "pass", "wire_rate", "dirty_rate"}};
 
+/// All of them, for `-trace help`.
+inline constexpr const TraceEventInfo* kTraceEvents[] = {
+    &kTraceStatus, &kTraceDirtySync, &kTraceSwitchoverPart, &kTraceSectionLoaded, &kTraceVerdict};
+
 }  // namespace godwit::migration

@@ -7,6 +7,7 @@
 #include "migration/qmp.h"
 #include "migration/qmp_statistics.h"
 #include "migration/stream/registry.h"
+#include "migration/trace.h"
 #include "qapi/codec.h"
 #include "qapi/command_context.h"
 #include "qapi/migration_codec.h"
@@ -67,6 +68,7 @@ Result<void> VmMigration::Impl::take_incoming(const std::string& argument)
 
 Result<std::unique_ptr<VmMigration>> VmMigration::create(system::Vm& vm)
 {
+    vm.recorder().declare(kTraceEvents);
     auto impl = std::make_unique<Impl>(vm);
     impl->service = GW_TRY(MigrationService::create(
         {.lock = vm.lock(),

@@ -125,7 +125,8 @@ void Startup::Impl::add_process_options()
                       "resourcecontrol:string"});
     line.add({.name = "trace",
               .parameters = "[enable=]PATTERN[,events=FILE][,file=FILE]",
-              .help = "log what the flight recorder sees; 'help' lists the events",
+              .help = "log what the flight recorder sees; 'help' lists the events, to which\n"
+                      "devices and plugins add theirs",
               .stage = Stage::Process,
               .handle = [this](const std::string& text) -> Result<void> {
                   const OptionList words = GW_TRY(OptionList::parse(text, "enable"));

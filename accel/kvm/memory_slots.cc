@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "accel/kvm/memory_slots.h"
 
+#include "accel/kvm/trace.h"
+
 #include <algorithm>
 #include <condition_variable>
 #include <fmt/format.h>
@@ -24,7 +26,6 @@ system::MemorySection whole_pages(const system::MemorySection& section)
 }
 
 /// What is asked about; nothing: everything, of the rings.
-constexpr TraceEvent<std::uint64_t, std::uint64_t> kTraceSync{"kvm_dirty_sync", {"start", "size"}};
 
 bool wanted(const system::MemorySection& section)
 {

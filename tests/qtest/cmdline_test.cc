@@ -137,6 +137,10 @@ TEST(Cmdline, ThePidFileNamesTheProcess)
 
 TEST(Cmdline, WhatIsTracedMayStandInAFile)
 {
+    const RunResult list = run({"-trace", "help"});
+    EXPECT_EQ(list.out, "kvm_dirty_sync\nmigration_dirty_sync\nmigration_section_loaded\n"
+                        "migration_status\nmigration_switchover_part\nmigration_verdict\n"
+                        "run_state_change\n");
     const TempDir dir;
     const std::string patterns = dir.write("events", "# what to log\n\n  run_state_*  \n-foo\n");
     const std::string log = dir.file("log");
