@@ -178,23 +178,29 @@ def from_looks(side):
                       outside=info.get("vfio", {}).get("transferred", 0))
     take_downtime(attempt, info.get("x-downtime", {}) | ({"actual": info["downtime"]} if "downtime" in info else {}))
     attempt.samples = samples_of_looks(side)
-    previous = None
+    previous, began = None, beginning(side.get("samples", []))
     for look in side.get("samples", ()):
         if look["status"] != previous:
-            attempt.events.append(Event(SOURCE, "status", look["status"], look["time"]))
+            attempt.events.append(Event(SOURCE, "status", look["status"], look["time"] - began))
             previous = look["status"]
     if "error-desc" in info:
         attempt.errors.append((side.get("role", SOURCE), info["error-desc"]))
     return attempt
 
 
+def beginning(looks):
+    """When the migration began, by the looks' clock: who waited for it looked before."""
+    return min((look["time"] - look["total-time"] / 1e3 for look in looks if look.get("total-time") is not None), default=0.0)
+
+
 def samples_of_looks(side):
     found = []
     looks = side.get("samples", [])
+    began = beginning(looks)
     for before, look in zip(looks, looks[1:]):
         if look["time"] > before["time"]:
             rate = max(0, look["sent"] - before["sent"]) / (look["time"] - before["time"])
-            found.append(Sample(look["time"], look["sent"], look["left"], rate, look["dirty-rate"], look.get("throttle", 0)))
+            found.append(Sample(look["time"] - began, look["sent"], look["left"], rate, look["dirty-rate"], look.get("throttle", 0)))
     return found
 
 

@@ -5,6 +5,7 @@ import html.parser
 import json
 import pathlib
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -103,6 +104,13 @@ class Report(unittest.TestCase):
         self.assertIn("curves", found.ids)
         self.assertIn("17 ms", " ".join(found.texts))
 
+    def test_what_was_seen_is_placed_where_the_migration_was_not_where_the_looking_began(self):
+        looks = [{"time": 5 + t / 10, "total-time": 400 + t * 100, "status": "active" if t < 5 else "completed", "sent": t << 24, "left": (5 - t) << 24,
+                  "dirty-rate": 0, "pass": 1, "expected-downtime": None, "throttle": 0} for t in range(6)]
+        found = attempt.from_side({"info": {"status": "completed", "total-time": 900, "ram": sample.RAM}, "timeline": None, "samples": looks})[0]
+        self.assertAlmostEqual(found.statuses(attempt.SOURCE)[0][1], 0.4)
+        self.assertAlmostEqual(found.last, 0.9)
+
     def test_mostly_zero_pages_are_a_kind_of_their_own(self):
         kept = sample.recording()
         self.assertNotIn("mostly zero", page.render(kept))
@@ -185,7 +193,7 @@ class Input(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="godwit-report-") as scratch:
             path = pathlib.Path(scratch, "input")
             path.write_text(content)
-            return subprocess.run([str(ROOT / "scripts" / "report"), str(path), "-o", "-", *more], capture_output=True, text=True)
+            return subprocess.run([str(ROOT / "scripts" / "report"), str(path), *more, "-o", "-"], capture_output=True, text=True)
 
     def test_a_recording_a_bare_timeline_and_a_report_are_taken(self):
         for content in (json.dumps(sample.recording()), json.dumps({"return": [sample.timeline()]}), json.dumps([sample.timeline()]),
@@ -196,6 +204,17 @@ class Input(unittest.TestCase):
 
     def test_the_raw_record_comes_out_of_a_report_again(self):
         self.assertEqual(json.loads(self.run_report(page.render(sample.recording()), "--json").stdout), sample.recording())
+
+    def test_a_side_that_is_gone_does_not_cost_the_others_report(self):
+        run = self.run_report(json.dumps(sample.recording()), "/nonexistent/target.qmp")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn("left out: /nonexistent/target.qmp: No such file", run.stderr)
+        with tempfile.TemporaryDirectory(prefix="godwit-report-") as scratch:
+            dead = f"{scratch}/dead.qmp"
+            with socket.socket(socket.AF_UNIX) as one:
+                one.bind(dead)
+            run = subprocess.run([str(ROOT / "scripts" / "report"), dead, "-o", "-"], capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stderr), (1, f"report: {dead}: Connection refused\n"))
 
     def test_anything_else_is_one_clear_error(self):
         for content in ("", "{", "[]", "{}", '{"format": "godwit-recording", "version": 9}', "<html></html>", "[" * 100_000,
