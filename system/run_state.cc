@@ -303,6 +303,8 @@ Result<void> RunStateMachine::start(RunState to)
         to = Suspended;
     if (!is_legal_move(state(), to))
         return set(to);
+    if (impl_->stopping)  // by another thread, which waits for the vCPUs
+        GW_TRY(impl_->finish_stop());
     // A guest that has never run here need not: whoever sent it still has it.
     if (state() == Inmigrate)
         return impl_->arrive(to);

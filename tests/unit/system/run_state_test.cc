@@ -197,6 +197,28 @@ TEST_F(Recorded, AStopWaitsForTheOneThatIsUnderWay)
     EXPECT_EQ(run.state(), FinishMigrate);
 }
 
+TEST_F(Recorded, AStartWaitsForTheStopThatIsUnderWay)
+{
+    const auto device = handler(0, "device");
+    int pauses = 0;
+    run.set_hooks({.pause_vcpus =
+                       [&] {
+                           calls.push_back("pause");
+                           if (++pauses == 1) {
+                               EXPECT_TRUE(run.start());
+                           }
+                       },
+                   .resume_vcpus = [this] { calls.push_back("resume"); },
+                   .emit = [this](std::string_view event) { calls.emplace_back(event); }});
+    ASSERT_TRUE(run.start());
+    calls.clear();
+    ASSERT_TRUE(run.stop(Paused));
+    EXPECT_EQ(calls, (std::vector<std::string>{"pause", "pause", "prepare device", "handle device",
+                                               "STOP", "RESUME", "prepare device", "handle device",
+                                               "resume"}));
+    EXPECT_EQ(run.state(), Running);
+}
+
 TEST_F(Recorded, AnIllegalMoveChangesNothing)
 {
     ASSERT_TRUE(run.start());

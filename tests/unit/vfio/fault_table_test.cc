@@ -181,8 +181,8 @@ TEST_P(VfioKernelFaults, EndTheMoveAndNothingElse)
     ASSERT_TRUE(a.device->poke(0, std::vector<std::byte>(8)));
     ASSERT_TRUE(a.vm->run_state().start());
     {
-        Running from(a);
         Running to(b);
+        Running from(a);
         const Engine engine(*a.kernel, *a.device, 0);
         until_around(*a.device);
         {

@@ -26,18 +26,33 @@ struct Diary {
     }
     std::size_t first(std::string_view part) const
     {
+        const std::lock_guard guard(mutex);
         const auto found = std::ranges::find_if(
             lines, [&](const std::string& l) { return l.find(part) != std::string::npos; });
         return static_cast<std::size_t>(found - lines.begin());
     }
     std::size_t last(std::string_view part) const
     {
+        const std::lock_guard guard(mutex);
         for (std::size_t i = lines.size(); i-- > 0;)
             if (lines[i].find(part) != std::string::npos)
                 return i;
         return lines.size();
     }
-    std::mutex mutex;
+    bool has(std::string_view part) const { return first(part) != all().size(); }
+    std::vector<std::string> all() const
+    {
+        const std::lock_guard guard(mutex);
+        return lines;
+    }
+
+    void clear()
+    {
+        const std::lock_guard guard(mutex);
+        lines.clear();
+    }
+
+    mutable std::mutex mutex;
     std::vector<std::string> lines;
 };
 
@@ -117,13 +132,13 @@ TEST_F(MigrationGroupTest, NoneStandsStillWhileOneMayStillReachIt)
     add();
     ASSERT_TRUE(run_state_.stop(system::RunState::FinishMigrate));
     EXPECT_LT(diary_.last("P2P"), diary_.first(" STOP"));
-    EXPECT_LT(diary_.last(" STOP"), diary_.lines.size());
+    EXPECT_LT(diary_.last(" STOP"), diary_.all().size());
     EXPECT_EQ(early.events, (std::vector{PreCopyP2p, StopCopy}));
     EXPECT_EQ(members_[0]->events, (std::vector{RunningP2p, Stop}));
     EXPECT_EQ(members_[1]->events, (std::vector{RunningP2p, Stop, StopCopy}));
-    diary_.lines.clear();
+    diary_.clear();
     ASSERT_TRUE(run_state_.start());
-    EXPECT_LT(diary_.last("RUNNING_P2P"), diary_.lines.size() - members_.size());
+    EXPECT_LT(diary_.last("RUNNING_P2P"), diary_.all().size() - members_.size());
     for (const auto& member : members_)
         EXPECT_EQ(member->state(), Running);
 }
@@ -156,11 +171,12 @@ TEST_F(MigrationGroupTest, AllMoveAtOnce)
 
 TEST_F(MigrationGroupTest, OneDeadlineForAllAndTheSlowOneIsNamed)
 {
-    EventFd go = EventFd::create().value();
+    // A device's thread may still wait for it when the test is over.
+    const auto go = std::make_shared<EventFd>(EventFd::create().value());
     add();
-    add().before = [&](MigrationState to) {
+    add().before = [go](MigrationState to) {
         if (to == Stop)
-            go.wait(10000);
+            go->wait(10000);
     };
     add();
     members_[1]->time = 30ms;
@@ -174,8 +190,8 @@ TEST_F(MigrationGroupTest, OneDeadlineForAllAndTheSlowOneIsNamed)
     members_[1]->time = 10ms;
     (void)run_state_.start();
     EXPECT_EQ(members_[0]->state(), Running);
-    EXPECT_GT(diary_.lines.size(), diary_.first("dev1 reset"));
-    go.signal();
+    EXPECT_TRUE(diary_.has("dev1 reset"));
+    go->signal();
 }
 
 TEST_F(MigrationGroupTest, ARefusalNamesTheDeviceAndTheRestGoesOn)

@@ -27,8 +27,8 @@ TEST_P(VfioMove, LosesNoRecordOfAWritingDevice)
     ASSERT_TRUE(a.device->poke(0, std::vector<std::byte>(8)));
     ASSERT_TRUE(a.vm->run_state().start());
     {
-        Running from(a);
         Running to(b);
+        Running from(a);
         Engine engine(*a.kernel, *a.device, 0);
         until_around(*a.device);
         move(b, from, to);
@@ -83,8 +83,8 @@ TEST(VfioMoves, FourDevicesStopTheirPeersFirst)
     ASSERT_TRUE(b.migration->machine_done());
     ASSERT_TRUE(a.vm->run_state().start());
     {
-        Running from(a);
         Running to(b);
+        Running from(a);
         std::vector<std::unique_ptr<Engine>> engines;
         for (unsigned n = 0; n < 2; ++n)
             engines.push_back(std::make_unique<Engine>(*a.kernel, *here[n], n));

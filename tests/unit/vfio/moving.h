@@ -87,7 +87,8 @@ inline void expect_ring(const House& house, const TestDevice& device, unsigned n
     }
 }
 
-/// A house whose loop runs in a thread of its own; the machine lock is free meanwhile.
+/// A house whose loop runs in a thread of its own; the machine lock is free meanwhile. Of two
+/// houses the one that was built first gets its lock back first.
 class Running {
 public:
     explicit Running(House& house) : house_(house)

@@ -339,8 +339,8 @@ TEST_F(VfioUserMemory, TheTwinSocketCarriesTheServersRequests)
     server.on(Command::DmaMap, [](TestServer& s, Message& m) { s.answer(m); });
     const std::shared_ptr<Connection> c = server.connect().value();
     auto memory = dma(c);
-    ASSERT_TRUE(memory->map({.iova = 0, .size = 0x1000, .host = bytes_.data()}));
     bytes_.data()[7] = std::byte{0x77};
+    ASSERT_TRUE(memory->map({.iova = 0, .size = 0x1000, .host = bytes_.data()}));
     struct {
         Header header{.id = 5,
                       .command = static_cast<std::uint16_t>(Command::DmaRead),
