@@ -25,6 +25,8 @@
 
 namespace godwit::hw {
 
+using system::OnOffAuto;
+
 namespace {
 
 constexpr std::uint64_t kFirmwareSize = 256 << 10;
@@ -60,6 +62,13 @@ private:
     Result<void> make_isa_devices(system::Vm& vm);
     Result<void> make_disks(system::Vm& vm);
 
+    Result<void> refuse_what_is_missing() const;
+
+    OnOffAuto acpi_ = OnOffAuto::Auto;
+    OnOffAuto pit_ = OnOffAuto::Auto;
+    OnOffAuto pic_ = OnOffAuto::Auto;
+    OnOffAuto smm_ = OnOffAuto::Auto;
+    OnOffAuto vmport_ = OnOffAuto::Auto;
     bool i8042_ = true;
     bool hpet_ = false;
     bool sata_ = true;
@@ -87,9 +96,18 @@ Q35::Q35()
 
 std::vector<system::Property> Q35::own_properties()
 {
+    using system::enum_property;
     using system::property;
     using system::size_property;
+    const auto on_off_auto = []<auto Member>(const char* name, const char* what) {
+        return enum_property<Member>(name, "OnOffAuto", system::kOnOffAutoNames, "auto", what);
+    };
     return {
+        on_off_auto.operator()<&Q35::acpi_>("acpi", "Enable ACPI"),
+        on_off_auto.operator()<&Q35::pit_>("pit", "Enable i8254 PIT"),
+        on_off_auto.operator()<&Q35::pic_>("pic", "Enable i8259 PIC"),
+        on_off_auto.operator()<&Q35::smm_>("smm", "Enable SMM"),
+        on_off_auto.operator()<&Q35::vmport_>("vmport", "Enable vmport (pc & q35)"),
         property<&Q35::i8042_>("i8042", true,
                                "Enable/disable Intel 8042 PS/2 controller emulation"),
         property<&Q35::hpet_>("hpet", false, "Enable/disable high precision event timer emulation"),
@@ -155,12 +173,26 @@ Result<void> Q35::make_disks(system::Vm& vm)
     return {};
 }
 
+Result<void> Q35::refuse_what_is_missing() const
+{
+    using enum OnOffAuto;
+    const std::array<std::pair<std::string_view, bool>, 7> asked{{{"acpi=on", acpi_ == On},
+                                                                  {"hpet=on", hpet_},
+                                                                  {"pic=off", pic_ == Off},
+                                                                  {"pit=off", pit_ == Off},
+                                                                  {"smbus=on", smbus_},
+                                                                  {"smm=on", smm_ == On},
+                                                                  {"vmport=on", vmport_ == On}}};
+    for (const auto& [what, is] : asked)
+        if (is)
+            return Error(Errc::Unsupported,
+                         fmt::format("machine 'pc-q35-10.0': {} is not supported", what));
+    return {};
+}
+
 Result<void> Q35::init(system::Vm& vm)
 {
-    if (hpet_)
-        return Error(Errc::Unsupported, "machine 'pc-q35-10.0': hpet=on is not supported");
-    if (smbus_)
-        return Error(Errc::Unsupported, "machine 'pc-q35-10.0': smbus=on is not supported");
+    GW_TRY(refuse_what_is_missing());
     // As in QEMU: with room to spare, the border is a round number.
     std::uint64_t below_4g = vm.config().ram_bytes >= kEcam ? 2 * kGiB : kEcam;
     if (max_ram_below_4g_ != 0)

@@ -299,6 +299,8 @@ TEST(Cmdline, WhatWeCannotBeIsRefusedAndNotIgnored)
         {{"-machine", "microvm,acpi=on", "-accel", "qtest"}, "acpi"},
         {{"-machine", "microvm,pcie=on", "-accel", "qtest"}, "pcie"},
         {{"-machine", "q35,hpet=on", "-accel", "qtest"}, "hpet"},
+        {{"-machine", "q35,smm=on", "-accel", "qtest"}, "smm=on is not supported"},
+        {{"-machine", "q35,pit=off", "-accel", "qtest"}, "pit=off is not supported"},
         {{"-machine", "q35,usb=on", "-accel", "qtest"}, "usb"},
         {{"-machine", "q35", "-accel", "qtest", "-dtb", "/x"}, "dtb"},
         {{"-machine", "none", "-overcommit", "mem-lock=on"}, "mem-lock=on is not supported"},

@@ -72,6 +72,14 @@ TEST(Machines, BackEndsBecomeTheRamOfTheMachine)
     EXPECT_NE(vmm.qmp().error_of("object-del", {{"id", "m0"}}).find("in use"), std::string::npos);
 }
 
+// As libvirt asks for a domain without them.
+TEST(Machines, WhatAQ35HasNotMayBeSwitchedOff)
+{
+    Vmm vmm({"-machine", "q35,acpi=off,smm=off,vmport=off,hpet=off,smbus=off,pit=on,pic=auto"});
+    for (const char* name : {"acpi", "smm", "vmport"})
+        EXPECT_EQ(vmm.qmp().execute("qom-get", {{"path", "/machine"}, {"property", name}}), "off");
+}
+
 TEST(Machines, NumaNodesAreRamOneBehindTheOther)
 {
     Vmm vmm({"-machine", "q35", "-m", "16M", "-object", "memory-backend-ram,id=a,size=4M",
