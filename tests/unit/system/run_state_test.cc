@@ -213,9 +213,9 @@ TEST_F(Recorded, AStartWaitsForTheStopThatIsUnderWay)
     ASSERT_TRUE(run.start());
     calls.clear();
     ASSERT_TRUE(run.stop(Paused));
-    EXPECT_EQ(calls, (std::vector<std::string>{"pause", "pause", "prepare device", "handle device",
-                                               "STOP", "RESUME", "prepare device", "handle device",
-                                               "resume"}));
+    EXPECT_EQ(calls,
+              (std::vector<std::string>{"pause", "pause", "prepare device", "handle device", "STOP",
+                                        "RESUME", "prepare device", "handle device", "resume"}));
     EXPECT_EQ(run.state(), Running);
 }
 
