@@ -535,6 +535,9 @@ void Outgoing::finish(Result<void> result)
         const std::lock_guard guard(signals_.mutex);
         if (!signals_.peer_error.empty() && !signals_.cancelled)
             result = Error(Errc::Io, "destination: " + signals_.peer_error);
+        else if (signals_.path_nonsense && sink_->failed() && !signals_.cancelled)
+            result =
+                Error(*signals_.path_error).context(fmt::format("at byte {}", out_->position()));
     }
     yankable_.reset();  // nobody yanks any more
     if (!finished && yanked_)

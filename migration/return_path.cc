@@ -21,11 +21,17 @@ ReturnPath::ReturnPath(io::Channel& channel, Signals& signals, PeerTimeline& tim
 void ReturnPath::run()
 {
     auto result = listen();
+    bool nonsense = false;
     signals_.tell([&] {
         signals_.path_ended = true;
-        if (!result && !signals_.path_error && (signals_.path_required || signals_.peer_godwit))
-            signals_.path_error = std::move(result).error().context("return path");
+        if (result || signals_.path_error || !(signals_.path_required || signals_.peer_godwit))
+            return;
+        nonsense = signals_.path_nonsense = result.error().code() == Errc::BadFormat;
+        signals_.path_error = std::move(result).error().context("return path");
     });
+    // Who says what makes no sense may not read, either: a write that waits for that is ended.
+    if (nonsense)
+        (void)channel_.shutdown(io::Shutdown::Both);
 }
 
 Result<void> ReturnPath::listen()

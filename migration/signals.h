@@ -35,7 +35,8 @@ struct Signals {
     bool path_ended = false;  ///< nothing more will come
     /// It ended with an error, and that matters: it is required, or the peer is a Godwit.
     std::optional<Error> path_error;
-    std::string peer_error;  ///< what a Godwit says went wrong there
+    bool path_nonsense = false;  ///< that is path_error: the connection was shut down for it
+    std::string peer_error;      ///< what a Godwit says went wrong there
 
     template <class F>
     void tell(F change)

@@ -3,6 +3,7 @@
 // /migration/peers: whoever is at the other end says nothing, nonsense, or half of what it should,
 // over each kind of address. It ends in one error that names the place, and the machine is usable.
 #include "tests/qtest/libqtest/migration.h"
+#include "util/units.h"
 
 #include <array>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <linux/vm_sockets.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -348,6 +350,21 @@ TEST_F(SourcePeer, ThatAnswersNonsenseIsToldWhenItsAnswersMatter)
     const UniqueFd listener = listening(dir_.file("there"));
     source_.qmp().execute("migrate", {{"uri", "unix:" + dir_.file("there")}});
     const UniqueFd peer(::accept(listener.get(), nullptr, nullptr));
+    send_all(peer.get(), "HTTP/1.1 400 Bad Request\r\n\r\n");
+    expect_failure("return path");
+}
+
+// Its own words are not read, either: the source waits for room in the socket's queue.
+TEST_F(SourcePeer, ThatAnswersNonsenseAndReadsNothingIsToldAllTheSame)
+{
+    enable(source_, {"return-path"});
+    fill_pattern(source_.qtest(), kMiB, 2 * kMiB, 6);
+    const UniqueFd listener = listening(dir_.file("there"));
+    source_.qmp().execute("migrate", {{"uri", "unix:" + dir_.file("there")}});
+    const UniqueFd peer(::accept(listener.get(), nullptr, nullptr));
+    const Deadline deadline;
+    for (int queued = 0; queued < 128 * 1024 && !deadline.passed();)
+        ASSERT_EQ(::ioctl(peer.get(), FIONREAD, &queued), 0);
     send_all(peer.get(), "HTTP/1.1 400 Bad Request\r\n\r\n");
     expect_failure("return path");
 }
