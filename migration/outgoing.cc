@@ -535,7 +535,7 @@ void Outgoing::finish(Result<void> result)
         const std::lock_guard guard(signals_.mutex);
         if (!signals_.peer_error.empty() && !signals_.cancelled)
             result = Error(Errc::Io, "destination: " + signals_.peer_error);
-        else if (signals_.path_nonsense && sink_->failed() && !signals_.cancelled)
+        else if (signals_.path_nonsense() && sink_->failed() && !signals_.cancelled)
             result =
                 Error(*signals_.path_error).context(fmt::format("at byte {}", out_->position()));
     }

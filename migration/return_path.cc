@@ -24,10 +24,9 @@ void ReturnPath::run()
     bool nonsense = false;
     signals_.tell([&] {
         signals_.path_ended = true;
-        if (result || signals_.path_error || !(signals_.path_required || signals_.peer_godwit))
-            return;
-        nonsense = signals_.path_nonsense = result.error().code() == Errc::BadFormat;
-        signals_.path_error = std::move(result).error().context("return path");
+        if (!result && !signals_.path_error && (signals_.path_required || signals_.peer_godwit))
+            signals_.path_error = std::move(result).error().context("return path");
+        nonsense = signals_.path_nonsense();
     });
     // Who says what makes no sense may not read, either: a write that waits for that is ended.
     if (nonsense)

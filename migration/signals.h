@@ -35,8 +35,10 @@ struct Signals {
     bool path_ended = false;  ///< nothing more will come
     /// It ended with an error, and that matters: it is required, or the peer is a Godwit.
     std::optional<Error> path_error;
-    bool path_nonsense = false;  ///< that is path_error: the connection was shut down for it
-    std::string peer_error;      ///< what a Godwit says went wrong there
+    std::string peer_error;  ///< what a Godwit says went wrong there
+
+    /// The peer says what makes no sense: the connection is shut down for it.
+    bool path_nonsense() const { return path_error && path_error->code() == Errc::BadFormat; }
 
     template <class F>
     void tell(F change)

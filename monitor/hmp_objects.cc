@@ -2,6 +2,7 @@
 //
 // Human commands for devices, objects, character devices and properties.
 #include "monitor/hmp_runner.h"
+#include "system/type_help.h"
 #include "system/vm.h"
 #include "util/json.h"
 #include "util/option_list.h"
@@ -41,7 +42,7 @@ Result<void> device_add(HmpContext& context, const HmpArgs& args, HmpOutput& out
 {
     const std::string text = args.text("device");
     if (text == "help" || text == "?") {
-        out.print(device_list(context.vm.types()));
+        out.print(system::devices_help(context.vm.types()));
         return {};
     }
     const OptionList options = GW_TRY(OptionList::parse(text, "driver"));

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "system/hmp.h"
-#include "system/object.h"
 
 #include <string>
 #include <string_view>
@@ -35,9 +34,6 @@ void add_memory_commands(system::HmpTable& table);
 void add_object_commands(system::HmpTable& table);
 void add_info_commands(system::HmpTable& table);
 void add_tree_commands(system::HmpTable& table);
-
-/// What `info qdm` and `device_add help` print: the device types that -device takes.
-std::string device_list(const system::TypeRegistry& types);
 
 /// A register of the CPU as its description shows it: "rip", "eax", "pc". For expressions.
 std::optional<std::uint64_t> cpu_register(const system::HmpContext& context, std::string_view name);

@@ -3,6 +3,7 @@
 // `info` topics that draw trees: memory, devices, objects.
 #include "monitor/hmp_runner.h"
 #include "system/accelerator.h"
+#include "system/type_help.h"
 #include "system/vm.h"
 #include "util/json.h"
 
@@ -198,27 +199,11 @@ Result<void> qom_tree(HmpContext& context, const HmpArgs& args, HmpOutput& out)
 
 Result<void> qdm(HmpContext& context, const HmpArgs&, HmpOutput& out)
 {
-    out.print(device_list(context.vm.types()));
+    out.print(system::devices_help(context.vm.types()));
     return {};
 }
 
 }  // namespace
-
-std::string device_list(const system::TypeRegistry& types)
-{
-    std::string text;
-    for (const system::TypeInfo* type : types.list("device", false)) {
-        if (!type->user_creatable)
-            continue;
-        std::string line = fmt::format("name \"{}\"", type->name);
-        if (!type->bus.empty())
-            line += fmt::format(", bus {}", type->bus);
-        if (!type->description.empty())
-            line += fmt::format(", desc \"{}\"", type->description);
-        text += line + "\n";
-    }
-    return text;
-}
 
 void add_tree_commands(HmpTable& table)
 {

@@ -4,6 +4,7 @@
 #include "system/machine.h"
 #include "system/plugin.h"
 #include "system/startup_private.h"
+#include "system/type_help.h"
 #include "util/json.h"
 
 #include <algorithm>

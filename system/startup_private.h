@@ -97,7 +97,6 @@ inline Handler switch_on(bool& to)
 // startup_help.cc
 std::string machine_help(const TypeRegistry& types);
 std::string accel_help(const TypeRegistry& types);
-std::string devices_help(const TypeRegistry& types);
 std::string object_help(const TypeRegistry& types);
 /// "NAME options:" and a line a property; an error if there is no such type.
 Result<std::string> properties_help(const TypeRegistry& types, std::string_view type);

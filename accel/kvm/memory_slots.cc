@@ -25,8 +25,6 @@ system::MemorySection whole_pages(const system::MemorySection& section)
     return section.part(start, end - start);
 }
 
-/// What is asked about; nothing: everything, of the rings.
-
 bool wanted(const system::MemorySection& section)
 {
     return section.kind != system::RegionKind::Io && section.block != nullptr;

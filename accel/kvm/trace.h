@@ -7,6 +7,7 @@
 
 namespace godwit::accel::kvm {
 
+/// What is asked about; nothing: everything, of the rings.
 inline constexpr TraceEvent<std::uint64_t, std::uint64_t> kTraceSync{"kvm_dirty_sync",
                                                                      {"start", "size"}};
 

@@ -9,6 +9,7 @@
 #include "system/accelerator.h"
 #include "system/machine.h"
 #include "system/machine_ram.h"
+#include "system/property.h"
 
 #include <functional>
 #include <memory>
@@ -27,6 +28,13 @@ struct VirtioTransport {
     system::GuestAddr base = 0;
     unsigned gsi = 0;
 };
+
+/// A property of a board that is on, off, or the board's choice.
+template <auto Member>
+system::Property on_off_auto(const char* name, const char* what)
+{
+    return system::enum_property<Member>(name, "OnOffAuto", system::kOnOffAutoNames, "auto", what);
+}
 
 /// What is put into guest memory before the guest starts.
 struct BootImage {

@@ -67,19 +67,15 @@ private:
 
 std::vector<system::Property> Microvm::own_properties()
 {
-    using system::enum_property;
     using system::property;
-    const auto on_off_auto = []<auto Member>(const char* name, const char* what) {
-        return enum_property<Member>(name, "OnOffAuto", system::kOnOffAutoNames, "auto", what);
-    };
     using M = Microvm;
     return {
-        on_off_auto.operator()<&M::acpi_>("acpi", "Enable ACPI"),
-        on_off_auto.operator()<&M::pit_>("pit", "Enable i8254 PIT"),
-        on_off_auto.operator()<&M::pic_>("pic", "Enable i8259 PIC"),
-        on_off_auto.operator()<&M::rtc_>("rtc", "Enable MC146818 RTC"),
-        on_off_auto.operator()<&M::pcie_>("pcie", "Enable PCIe"),
-        on_off_auto.operator()<&M::ioapic2_>("ioapic2", "Enable second IO-APIC"),
+        on_off_auto<&M::acpi_>("acpi", "Enable ACPI"),
+        on_off_auto<&M::pit_>("pit", "Enable i8254 PIT"),
+        on_off_auto<&M::pic_>("pic", "Enable i8259 PIC"),
+        on_off_auto<&M::rtc_>("rtc", "Enable MC146818 RTC"),
+        on_off_auto<&M::pcie_>("pcie", "Enable PCIe"),
+        on_off_auto<&M::ioapic2_>("ioapic2", "Enable second IO-APIC"),
         property<&M::isa_serial_>("isa-serial", true,
                                   "Set off to disable the instantiation an ISA serial port"),
         property<&M::option_roms_>("x-option-roms", true, "Set off to disable loading option ROMs"),

@@ -96,18 +96,14 @@ Q35::Q35()
 
 std::vector<system::Property> Q35::own_properties()
 {
-    using system::enum_property;
     using system::property;
     using system::size_property;
-    const auto on_off_auto = []<auto Member>(const char* name, const char* what) {
-        return enum_property<Member>(name, "OnOffAuto", system::kOnOffAutoNames, "auto", what);
-    };
     return {
-        on_off_auto.operator()<&Q35::acpi_>("acpi", "Enable ACPI"),
-        on_off_auto.operator()<&Q35::pit_>("pit", "Enable i8254 PIT"),
-        on_off_auto.operator()<&Q35::pic_>("pic", "Enable i8259 PIC"),
-        on_off_auto.operator()<&Q35::smm_>("smm", "Enable SMM"),
-        on_off_auto.operator()<&Q35::vmport_>("vmport", "Enable vmport (pc & q35)"),
+        on_off_auto<&Q35::acpi_>("acpi", "Enable ACPI"),
+        on_off_auto<&Q35::pit_>("pit", "Enable i8254 PIT"),
+        on_off_auto<&Q35::pic_>("pic", "Enable i8259 PIC"),
+        on_off_auto<&Q35::smm_>("smm", "Enable SMM"),
+        on_off_auto<&Q35::vmport_>("vmport", "Enable vmport (pc & q35)"),
         property<&Q35::i8042_>("i8042", true,
                                "Enable/disable Intel 8042 PS/2 controller emulation"),
         property<&Q35::hpet_>("hpet", false, "Enable/disable high precision event timer emulation"),

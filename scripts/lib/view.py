@@ -314,17 +314,13 @@ def plain(history, guest_status, downtime_limit=None):
     """The same on one line, for logs."""
     info = history.info
     words = [info.get("status", "none"), f"guest {guest_status}"]
+    wire = [f"wire {size(history.rate())}/s"] if history.wire else []
     if ram := info.get("ram"):
-        words += [f"pass {history.passes()}", f"{history.share():.0%}", f"left {size(ram['remaining'])}"]
-        if history.wire:
-            words.append(f"wire {size(history.rate())}/s")
+        words += [f"pass {history.passes()}", f"{history.share():.0%}", f"left {size(ram['remaining'])}", *wire]
         if any(history.dirty):
             words.append(f"guest writes {size(history.dirty_rate())}/s")
     if received := info.get(RECEIVED):
-        words.append(f"received {size(received['bytes'])}")
-        if history.wire:
-            words.append(f"wire {size(history.rate())}/s")
-        words.append(f"{received['devices']} device sections loaded")
+        words += [f"received {size(received['bytes'])}", *wire, f"{received['devices']} device sections loaded"]
     if info.get("status") == "active" and ram:
         words.append(f"ends {history.eta_text(downtime_limit)}")
     forecast = info.get("x-forecast", {})
